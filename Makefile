@@ -1,0 +1,76 @@
+# Everything is set up with Python 3.11 and pip alone: see README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+FORGE := contracts/node_modules/.bin/forge
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit integration acceptance soak bench clean
+
+help:
+	@echo "make demo   set up, then train a real model through the whole market on this machine"
+	@echo "make test   set up, then run every check and every test (what .ci/run calls)"
+	@echo "make check  the quick local loop: format, lint, types, import rules, unit tests"
+	@echo "make soak   deep fuzzing and chaos runs; make bench  benchmarks"
+
+setup: $(VENV)/.installed contracts/node_modules/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "gridlease needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Run: make PYTHON=/path/to/python3.11 ...")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+contracts/node_modules/.installed: $(VENV)/.installed contracts/package.json contracts/package-lock.json
+	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: setup
+	$(BIN)/gridlease demo
+
+demo-cheat: setup
+	$(BIN)/gridlease demo --cheat
+
+test: setup lint contracts-check contracts-test
+	$(PY) -m pytest tests
+
+check: setup lint unit
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent format
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell $$(git ls-files '*.md' '*.py' '*.sol' '*.toml' '*.yaml' Makefile)
+
+contracts-check: setup
+	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent lint
+	$(PY) -m contracts.build --check
+
+contracts-test: setup
+	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
+
+unit: setup
+	$(PY) -m pytest tests/unit
+
+integration: setup
+	$(PY) -m pytest tests/integration
+
+acceptance: setup
+	$(PY) -m pytest tests/acceptance
+
+soak: setup
+	$(PY) -m pytest tests -m soak
+
+bench: setup
+	$(PY) -m tests.bench
+
+clean:
+	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .gridlease
