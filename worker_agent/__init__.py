@@ -1,0 +1,1 @@
+"""The daemon on a provider's, auditor's or arbiter's machine."""
