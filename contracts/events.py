@@ -1,0 +1,301 @@
+"""Events of the escrow as frozen dataclasses, decoded from the logs of an untrusted node.
+
+Field names are the contract's, in snake case; `LeaseEscrow.sol`'s interface says what each event
+means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from contracts.codec import BadChainData, Item, decode, load_artifact
+
+TermsTuple: TypeAlias = tuple[Any, ...]
+
+
+class CloseCause(IntEnum):
+    """Why a lease was closed, as the contract numbers it."""
+
+    COMPLETED = 0  # all segments were paid
+    PROVIDER_CLOSED = 1  # the provider gave up what it had not committed
+    RENTER_STOPPED = 2  # the renter had stopped the lease
+    NEVER_COMMITTED = 3  # no commit came in time
+    EXPIRED = 4  # the longest duration was over
+    FRAUD = 5  # the arbiter ruled fraud
+    DISPUTE_TIMED_OUT = 6  # the arbiter did not rule in time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Log:
+    """One raw log of a receipt or of `eth_getLogs`, its fields already checked for type and
+    length.
+    """
+
+    address: str
+    topics: Sequence[bytes]
+    data: bytes
+    block_number: int
+    block_hash: bytes
+    tx_hash: bytes
+    log_index: int
+    """Position in the block: `(block_hash, log_index)` is unique."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What all events have: where on the chain they are."""
+
+    block_number: int
+    block_hash: bytes
+    tx_hash: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed(Event):
+    listing_id: bytes
+    provider: str
+    operator: str
+    hardware_class: bytes
+    machine_hash: bytes
+    token: str
+    max_price_per_hour: int
+    document: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repriced(Event):
+    listing_id: bytes
+    max_price_per_hour: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delisted(Event):
+    listing_id: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSet(Event):
+    listing_id: bytes
+    operator: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staked(Event):
+    provider: str
+    token: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnbondStarted(Event):
+    provider: str
+    token: str
+    amount: int
+    unbonding: int
+    claimable_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnbondClaimed(Event):
+    provider: str
+    token: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Event):
+    lease_id: bytes
+    renter: str
+    provider: str
+    terms: TermsTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed(Event):
+    lease_id: bytes
+    up_to: int
+    trace_root: bytes
+    root: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled(Event):
+    lease_id: bytes
+    paid_segments: int
+    to_provider: int
+    to_treasury: int
+    to_audit_pool: int
+    treasury: str
+    audit_pool: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Event):
+    lease_id: bytes
+    stopped_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed(Event):
+    lease_id: bytes
+    cause: CloseCause
+    paid_segments: int
+    refund: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenged(Event):
+    lease_id: bytes
+    challenger: str
+    segment: int
+    bond: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BondReturned(Event):
+    lease_id: bytes
+    challenger: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruled(Event):
+    lease_id: bytes
+    fraud: bool
+    good_segments: int
+    slashed_to_renter: int
+    challenger: str
+    slashed_to_challenger: int
+    bonds_to_provider: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeTimedOut(Event):
+    lease_id: bytes
+    lowest_segment: int
+    to_provider: int
+    to_treasury: int
+    to_audit_pool: int
+    treasury: str
+    audit_pool: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawn(Event):
+    token: str
+    account: str
+    to: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenAllowed(Event):
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeeSet(Event):
+    fee_bps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreasurySet(Event):
+    treasury: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPoolSet(Event):
+    audit_pool: str
+
+
+EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
+    kind.__name__: kind
+    for kind in (
+        Listed,
+        Repriced,
+        Delisted,
+        OperatorSet,
+        Staked,
+        UnbondStarted,
+        UnbondClaimed,
+        Opened,
+        Committed,
+        Settled,
+        Stopped,
+        Closed,
+        Challenged,
+        BondReturned,
+        Ruled,
+        DisputeTimedOut,
+        Withdrawn,
+        TokenAllowed,
+        FeeSet,
+        TreasurySet,
+        AuditPoolSet,
+    )
+}
+
+
+def decode_event(log: Log) -> Event | None:
+    """Decode a log of the escrow; `None` when it is an event that this version does not know.
+
+    The caller has checked that `log.address` is the escrow.
+
+    Raises
+    ------
+    BadChainData
+        The log claims to be a known event, but its content does not fit.
+    """
+    item = _known_events().get(bytes(log.topics[0])) if log.topics else None
+    if item is None:
+        return None
+    kind = EVENT_CLASSES[item.name]
+    values = _values(item, log)
+    if kind is Closed:
+        try:
+            values["cause"] = CloseCause(values["cause"])
+        except ValueError as error:
+            raise BadChainData(f"unknown cause of closing: {values['cause']}") from error
+    return kind(
+        **values,
+        block_number=log.block_number,
+        block_hash=log.block_hash,
+        tx_hash=log.tx_hash,
+        log_index=log.log_index,
+    )
+
+
+def _values(item: Item, log: Log) -> dict[str, Any]:
+    indexed = [
+        kind for kind, is_indexed in zip(item.inputs, item.indexed, strict=True) if is_indexed
+    ]
+    plain = [
+        kind for kind, is_indexed in zip(item.inputs, item.indexed, strict=True) if not is_indexed
+    ]
+    if len(log.topics) != 1 + len(indexed):
+        raise BadChainData(f"{item.name} with {len(log.topics)} topics")
+    from_topics = iter(
+        decode((kind,), topic)[0] for kind, topic in zip(indexed, log.topics[1:], strict=True)
+    )
+    from_data = iter(decode(plain, log.data))
+    return {
+        snake_case(name): next(from_topics if is_indexed else from_data)
+        for name, is_indexed in zip(item.input_names, item.indexed, strict=True)
+    }
+
+
+def snake_case(name: str) -> str:
+    """`maxPricePerHour` -> `max_price_per_hour`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+@lru_cache(maxsize=1)
+def _known_events() -> dict[bytes, Item]:
+    events = load_artifact("LeaseEscrow").events
+    return {topic: item for topic, item in events.items() if item.name in EVENT_CLASSES}
