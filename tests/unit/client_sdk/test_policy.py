@@ -1,0 +1,237 @@
+"""Every rule that can be broken by an offer or by terms is found, and only that one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from client_sdk.policy import (
+    Finding,
+    ListingFacts,
+    MarketFacts,
+    Policy,
+    Rule,
+    TermsFacts,
+    check_offer,
+    check_terms,
+)
+from client_sdk.protocol.offers import Offer
+from client_sdk.protocol.orders import Order
+from client_sdk.protocol.terms import Terms
+from client_sdk.protocol.verification import Verification
+
+NOW = 1_800_000_000
+RENTER, PROVIDER, OPERATOR, TOKEN, ARBITER, STRANGER = (f"0x{digit * 40}" for digit in "123456")
+LISTING_ID, MACHINE, JOB, CLASS = (bytes([number]) * 32 for number in (1, 2, 3, 4))
+POLICY = Policy()
+MARKET = MarketFacts(arbiter=ARBITER, tokens=frozenset({TOKEN}))
+
+OFFER = Offer(
+    provider=PROVIDER,
+    operator=OPERATOR,
+    token=TOKEN,
+    arbiter=ARBITER,
+    listing_id=LISTING_ID,
+    machine_hash=MACHINE,
+    hardware_class=CLASS,
+    encryption_key=bytes(32),
+    price_per_hour=600_000,
+    fee_bps=200,
+    audit_bps=100,
+    max_segments=100,
+    min_segment_seconds=1,
+    verification=Verification.REPLAY.bit,
+    issued_at=NOW - 10,
+    expires_at=NOW + 600,
+    nonce=1,
+)
+LISTING = ListingFacts(
+    provider=PROVIDER,
+    operator=OPERATOR,
+    token=TOKEN,
+    machine_hash=MACHINE,
+    hardware_class=CLASS,
+    max_price_per_hour=1_200_000,
+    active=True,
+    stake_total=100_000_000,
+    stake_free=100_000_000,
+)
+ORDER = Order(
+    renter=RENTER,
+    token=TOKEN,
+    arbiter=ARBITER,
+    job_hash=JOB,
+    listing_id=LISTING_ID,
+    offer=bytes([9]) * 32,
+    max_price_per_hour=600_000,
+    budget=1_000_000,
+    max_duration_s=1800,
+    segments=30,
+    verification=Verification.REPLAY.bit,
+    expires_at=NOW + 600,
+    nonce=7,
+)
+TERMS = Terms(
+    renter=RENTER,
+    provider=PROVIDER,
+    operator=OPERATOR,
+    token=TOKEN,
+    arbiter=ARBITER,
+    listing_id=LISTING_ID,
+    machine_hash=MACHINE,
+    job_hash=JOB,
+    price_per_segment=1_000,
+    bond=30_000,
+    segments=30,
+    fee_bps=200,
+    audit_bps=100,
+    window=20,
+    commit_grace=15,
+    dispute_timeout=20,
+    open_by=NOW + 60,
+    first_commit_within=600,
+    max_duration=1800,
+    min_segment_seconds=1,
+    nonce=3,
+)
+FACTS = TermsFacts(
+    order=ORDER,
+    offer=OFFER,
+    signer=OPERATOR,
+    listing=LISTING,
+    market=MARKET,
+    verification=Verification.REPLAY,
+    now=NOW,
+)
+
+
+def rules(findings: list[Finding]) -> set[Rule]:
+    return {finding.rule for finding in findings}
+
+
+def offer_findings(offer: Offer = OFFER, **changes: object) -> set[Rule]:
+    facts = {
+        "signer": OPERATOR,
+        "claimed_id": bytes([9]) * 32,
+        "offer_id": bytes([9]) * 32,
+        "listing": LISTING,
+        "market": MARKET,
+        "policy": POLICY,
+        "now": NOW,
+    }
+    return rules(check_offer(offer, **(facts | changes)))  # type: ignore[arg-type]
+
+
+def test_when_the_offer_keeps_every_rule_then_nothing_is_found():
+    assert offer_findings() == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"expires_at": NOW}, Rule.EXPIRY),
+        ({"issued_at": NOW + 301}, Rule.EXPIRY),
+        ({"arbiter": STRANGER}, Rule.ARBITER),
+        ({"token": STRANGER}, Rule.TOKEN),
+        ({"fee_bps": 501}, Rule.FEE),
+        ({"audit_bps": 2001}, Rule.FEE),
+        ({"provider": STRANGER}, Rule.LISTING),
+        ({"machine_hash": JOB}, Rule.MACHINE),
+        ({"hardware_class": JOB}, Rule.MACHINE),
+        ({"price_per_hour": 1_200_001}, Rule.PRICE),
+    ],
+)
+def test_when_the_offer_breaks_one_rule_then_it_is_named(changes, rule):
+    assert offer_findings(replace(OFFER, **changes)) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"signer": None}, Rule.SIGNATURE),
+        ({"signer": STRANGER}, Rule.SIGNATURE),
+        ({"offer_id": JOB}, Rule.DIGEST),
+        ({"listing": None}, Rule.LISTING),
+        ({"listing": replace(LISTING, active=False)}, Rule.LISTING),
+        ({"listing": replace(LISTING, operator=STRANGER)}, Rule.OPERATOR),
+    ],
+)
+def test_when_a_fact_speaks_against_the_offer_then_the_rule_is_named(changes, rule):
+    assert offer_findings(**changes) == {rule}
+
+
+def test_when_the_terms_keep_every_rule_then_nothing_is_found():
+    assert check_terms(TERMS, FACTS, POLICY) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"renter": STRANGER}, {Rule.RENTER}),
+        ({"job_hash": MACHINE}, {Rule.JOB}),
+        ({"listing_id": MACHINE}, {Rule.LISTING}),
+        ({"provider": STRANGER}, {Rule.LISTING}),
+        ({"operator": STRANGER}, {Rule.OPERATOR, Rule.SIGNATURE}),
+        ({"machine_hash": JOB}, {Rule.MACHINE}),
+        ({"token": STRANGER}, {Rule.TOKEN}),
+        ({"arbiter": STRANGER}, {Rule.ARBITER}),
+        ({"predecessor": JOB}, {Rule.PREDECESSOR}),
+        ({"segments": 31, "bond": 31_000}, {Rule.SEGMENTS}),
+        ({"segments": 0, "bond": 0}, {Rule.SEGMENTS}),
+        ({"price_per_segment": 33_334, "bond": 1_000_020}, {Rule.PRICE}),
+        ({"price_per_segment": 10_002, "bond": 300_060}, {Rule.PRICE}),
+        ({"fee_bps": 501}, {Rule.FEE}),
+        ({"fee_bps": 201}, {Rule.FEE}),
+        ({"audit_bps": 101}, {Rule.FEE}),
+        ({"bond": 29_999}, {Rule.BOND}),
+        ({"bond": 100_000_001}, {Rule.STAKE}),
+        ({"reserve_segments": 1}, {Rule.RESERVE}),
+        ({"window": 0}, {Rule.WINDOW}),
+        ({"window": 4}, {Rule.WINDOW}),
+        ({"window": 604_801}, {Rule.WINDOW}),
+        ({"commit_grace": 3_601}, {Rule.DISPUTE}),
+        ({"dispute_timeout": 4}, {Rule.DISPUTE}),
+        ({"dispute_timeout": 604_801}, {Rule.DISPUTE}),
+        ({"max_duration": 1_801}, {Rule.DURATION}),
+        ({"first_commit_within": 86_401}, {Rule.DURATION}),
+        ({"open_by": NOW + 4}, {Rule.EXPIRY}),
+        ({"open_by": NOW - 1}, {Rule.EXPIRY}),
+        ({"open_by": NOW + 3_601}, {Rule.EXPIRY}),
+    ],
+)
+def test_when_the_terms_break_a_rule_then_it_is_named(changes, rule):
+    assert rules(check_terms(replace(TERMS, **changes), FACTS, POLICY)) == rule
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"signer": None}, Rule.SIGNATURE),
+        ({"listing": None}, Rule.LISTING),
+        ({"listing": replace(LISTING, active=False)}, Rule.LISTING),
+        ({"listing": replace(LISTING, stake_free=29_999)}, Rule.STAKE),
+        ({"order": replace(ORDER, min_stake=100_000_001)}, Rule.STAKE),
+        ({"order": replace(ORDER, expires_at=NOW)}, Rule.EXPIRY),
+        ({"order": replace(ORDER, max_price_per_hour=599_999)}, Rule.PRICE),
+        ({"order": replace(ORDER, listing_id=MACHINE)}, Rule.LISTING),
+        ({"market": replace(MARKET, arbiter=STRANGER)}, Rule.ARBITER),
+        ({"offer": replace(OFFER, verification=8)}, Rule.VERIFICATION),
+    ],
+)
+def test_when_a_fact_speaks_against_the_terms_then_the_rule_is_named(changes, rule):
+    assert rules(check_terms(TERMS, replace(FACTS, **changes), POLICY)) == {rule}
+
+
+def test_when_the_job_is_metered_then_a_window_is_refused_and_no_bond_is_wanted():
+    offer = replace(OFFER, verification=Verification.METERED.bit)
+    facts = replace(FACTS, offer=offer, verification=Verification.METERED)
+    metered = replace(TERMS, window=0, bond=0, dispute_timeout=0)
+    assert check_terms(metered, facts, POLICY) == []
+    assert rules(check_terms(TERMS, facts, POLICY)) == {Rule.WINDOW}
+
+
+def test_when_segment_prices_were_rounded_up_then_the_sum_may_exceed_by_one_unit_each():
+    # 30 segments of 60 s at 600 000 per hour cost exactly 300 000; each may be one unit dearer.
+    terms = replace(TERMS, price_per_segment=10_001, bond=300_030)
+    assert check_terms(terms, FACTS, POLICY) == []
