@@ -1,0 +1,39 @@
+"""Times the steps of a run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+
+class StepClock:
+    """Counts steps and keeps their seconds."""
+
+    def __init__(self) -> None:
+        self._last_s = 0.0
+        self._seconds: list[float] = []
+        self.started_at_s = 0.0
+
+    def start(self) -> None:
+        """The loop starts now."""
+        self.started_at_s = time.monotonic()
+        self._last_s = time.perf_counter()
+
+    def tick(self) -> None:
+        """A step ends now."""
+        now_s = time.perf_counter()
+        self._seconds.append(now_s - self._last_s)
+        self._last_s = now_s
+
+    @property
+    def num_steps(self) -> int:
+        """Steps counted."""
+        return len(self._seconds)
+
+    def median_s(self) -> float:
+        """Median seconds per step."""
+        return statistics.median(self._seconds)
+
+    def mean_s(self) -> float:
+        """Mean seconds per step, without the first, which warms up, when there are others."""
+        return statistics.fmean(self._seconds[1:] or self._seconds)
