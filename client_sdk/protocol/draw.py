@@ -5,10 +5,10 @@ Preimage::
     randomness = blake3 XOF of ("gridlease/draw/1" || beacon || leaseId || root
                                 || u32 first || u32 end)
 
-read as 64-bit big-endian words. A number below n is the first word below the largest multiple of n,
-modulo n: no remainder is favoured. Segments are drawn without replacement, then an auditor for each,
-with replacement, from the eligible addresses in ascending order of their bytes. Market, auditor and
-worker compute the same draw from the chain.
+read as 64-bit big-endian words. A number below n is the first word below the largest multiple of
+n, modulo n: no remainder is favoured. Segments are drawn without replacement, then an auditor for
+each, with replacement, from the eligible addresses in ascending order of their bytes. Market,
+auditor and worker compute the same draw from the chain.
 """
 
 from __future__ import annotations
