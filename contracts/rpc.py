@@ -25,6 +25,10 @@ class RpcUnreachable(Exception):
     """The node did not give a usable answer in time."""
 
 
+class AnswerTooLarge(RpcUnreachable):
+    """The node's answer is longer than we read."""
+
+
 class BoundedProvider(JSONBaseProvider):
     """A web3 provider over one pooled, thread-safe HTTP client.
 
@@ -88,7 +92,7 @@ class BoundedProvider(JSONBaseProvider):
                 for chunk in response.iter_bytes():
                     received += chunk
                     if len(received) > self._max_bytes:
-                        raise RpcUnreachable(f"the answer is longer than {self._max_bytes} bytes")
+                        raise AnswerTooLarge(f"the answer is longer than {self._max_bytes} bytes")
                     if time.monotonic() > deadline:
                         raise RpcUnreachable(
                             f"the answer was not complete after {self._timeout_s:g} s"
