@@ -275,13 +275,20 @@ class Run:
         ends_segment = self.ends_segment
         self._step += 1
         self._clock.tick()
-        if self._clock.num_steps == self._session.probe_steps:
+        if self._probe_ends():
             self._boundary.probe(self._step, self._segment, self._clock)
             raise sessions.RunStopped
         if ends_segment or self._finish_requested:
             self._end_segment()
         else:
             self._boundary.step_done()
+
+    def _probe_ends(self) -> bool:
+        wanted = self._session.probe_steps
+        if wanted is None:
+            return False
+        over = self._finish_requested or self._step == self.num_steps
+        return over or self._clock.num_steps >= wanted
 
     def _end_segment(self) -> None:
         session = self._session
