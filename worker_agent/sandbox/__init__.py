@@ -1,0 +1,1 @@
+"""Runs a renter's program on the provider's machine without trusting it."""
