@@ -260,6 +260,13 @@ class LeaseEscrow(_Contract):
     def unpause(self) -> Call:
         return self._call("unpause")
 
+    def transfer_ownership(self, owner: str) -> Call:
+        """First of two steps: `owner` has to accept."""
+        return self._call("transferOwnership", owner)
+
+    def accept_ownership(self) -> Call:
+        return self._call("acceptOwnership")
+
     # Views
 
     def lease_id_of(self, terms: TermsTuple) -> View[bytes]:
@@ -307,6 +314,13 @@ class LeaseEscrow(_Contract):
     def unbonding_period(self) -> View[int]:
         """Seconds between `unbond` and `claim_unbond`."""
         return self._view("unbondingPeriod", build=int)
+
+    def owner(self) -> View[str]:
+        return self._view("owner", build=str)
+
+    def paused(self) -> View[bool]:
+        """Whether `open` and `list` are stopped."""
+        return self._view("paused", build=bool)
 
 
 class Token(_Contract):

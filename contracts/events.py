@@ -214,6 +214,16 @@ class AuditPoolSet(Event):
     audit_pool: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    account: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpaused(Event):
+    account: str
+
+
 EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
     kind.__name__: kind
     for kind in (
@@ -238,6 +248,8 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
         FeeSet,
         TreasurySet,
         AuditPoolSet,
+        Paused,
+        Unpaused,
     )
 }
 
