@@ -25,9 +25,22 @@ AUDIT_COST_SEGMENTS: Final = 2
 #: The challenger gets at most this part of the bond: one tenth.
 MAX_REWARD_DIVISOR: Final = 10
 
-_DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,28})(?:\.([0-9]{1,36}))?")
+_DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,28})(\.[0-9]{1,36})?")
 
 Seconds = int | float | Fraction | Decimal
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Return the value of a decimal text such as ``"5.00"``, exactly.
+
+    Raises
+    ------
+    MoneyError
+        When the text is more than digits with at most one point.
+    """
+    if _DECIMAL.fullmatch(text) is None:
+        raise MoneyError(f"{text[:40]!r} is not an amount: write digits and at most one point")
+    return Decimal(text)
 
 
 def parse_amount(text: str, decimals: int) -> int:
@@ -45,17 +58,13 @@ def parse_amount(text: str, decimals: int) -> int:
     MoneyError
         When the text is not such a number, has more digits than the token, or is too large.
     """
-    match = _DECIMAL.fullmatch(text)
-    if match is None:
-        raise MoneyError(f"{text[:40]!r} is not an amount: write digits and at most one point")
     _check_decimals(decimals)
-    whole, fraction = match.group(1), (match.group(2) or "").rstrip("0")
-    if len(fraction) > decimals:
-        raise MoneyError(f"{text} has more than the token's {decimals} decimals")
-    amount = int(whole + fraction.ljust(decimals, "0"))
+    amount = Fraction(parse_decimal(text)) * 10**decimals
+    if amount.denominator != 1:
+        raise MoneyError(f"{text[:40]} has more than the token's {decimals} decimals")
     if amount > MAX_AMOUNT:
         raise MoneyError(f"{text[:40]} is more than a lease can hold")
-    return amount
+    return int(amount)
 
 
 def format_amount(amount: int, decimals: int, *, min_decimals: int = 2) -> str:
