@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker_agent.sandbox import arguments, files
-from worker_agent.sandbox.base import WORK_DIR, Isolation, Mount, SandboxSpec
+from worker_agent.sandbox.base import GIB, WORK_DIR, Isolation, Mount, SandboxSpec
 from worker_agent.sandbox.cgroups import CgroupGroup
 from worker_agent.sandbox.disk import disk_plan, make_image
 from worker_agent.sandbox.errors import SandboxError, StartFailed
@@ -233,9 +233,10 @@ class Starter:
             "RLIMIT_FSIZE": limits.disk_bytes,
         }
         if not self._sandbox.limits_memory and not self._spec.gpus:
-            # Stops mistakes, not attacks: shared mappings do not count. Never with CUDA, which
+            # Stops mistakes, not attacks: shared mappings do not count, thread stacks do (hence
+            # the slack). Never with CUDA, which
             # reserves address space far beyond what it uses.
-            values["RLIMIT_DATA"] = limits.memory_bytes
+            values["RLIMIT_DATA"] = limits.memory_bytes + GIB
         return values
 
     # -- waiting for bwrap
