@@ -1,0 +1,307 @@
+"""Deploying the contracts to any EVM chain: `python -m contracts.deploy --help`.
+
+On the development chain a test token is deployed too, unless tokens are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
+from eth_utils.address import is_address, to_checksum_address
+from web3 import Web3
+from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import TxReceipt
+
+from contracts.bindings import ABI_VERSION
+from contracts.codec import Artifact, load_artifact
+from contracts.deployments import (
+    BeaconInfo,
+    BeaconKind,
+    Deployment,
+    DeploymentError,
+    TokenInfo,
+    save_deployment,
+)
+from contracts.rpc import BoundedProvider, RpcUnreachable
+
+DEV_CHAIN_ID: Final = 31337
+DEFAULT_UNBONDING_S: Final = 7 * 24 * 3600
+FEE_CAP_WEI: Final = 500 * 10**9
+RECEIPT_TIMEOUT_S: Final = 300.0
+_POLL_S: Final = 0.3
+
+
+class DeployError(Exception):
+    """The contracts could not be deployed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeployOptions:
+    """What the constructor and the deployments file need; an empty address means the deployer."""
+
+    owner: str = ""
+    """May pause `open` and `list` and set fee and receivers; cannot reach user funds."""
+
+    treasury: str = ""
+    """Credited with fees."""
+
+    audit_pool: str = ""
+    """Credited with audit shares."""
+
+    fee_bps: int = 0
+    """Treasury's share of each payment, in 1/10000."""
+
+    tokens: tuple[str, ...] = ()
+    """Allow-list, fixed for ever. Empty is allowed on the development chain only."""
+
+    unbonding_period_s: int = DEFAULT_UNBONDING_S
+    """Seconds between `unbond` and `claimUnbond`."""
+
+    arbiter: str | None = None
+    """Arbiter that this market's parties accept by default."""
+
+    beacon_delay_blocks: int = 2
+    """For the development beacon."""
+
+    confirmations: int = 1
+    """Blocks on top of each creation before it counts."""
+
+
+def deploy(rpc_url: str, private_key: bytes, options: DeployOptions | None = None) -> Deployment:
+    """Create the contracts and return where they are; nothing is written to disk.
+
+    Raises
+    ------
+    DeployError
+        No answer from the node, no funds, a bad option, or a creation that failed; the message
+        says what to do.
+    """
+    account: LocalAccount = Account.from_key(private_key)
+    provider = BoundedProvider(rpc_url)
+    try:
+        return _Deployer(Web3(provider), account, options or DeployOptions()).run()
+    except RpcUnreachable as error:
+        raise DeployError(
+            f"no answer from the node at {provider.endpoint}: {error}. Check the RPC URL."
+        ) from error
+    except (Web3Exception, ValueError, TypeError, KeyError) as error:
+        # web3 raises these for whatever a node answers wrongly.
+        raise DeployError(f"the node at {provider.endpoint} refused: {error}") from error
+    finally:
+        provider.close()
+
+
+class _Deployer:
+    def __init__(self, web3: Web3, account: LocalAccount, options: DeployOptions) -> None:
+        # Many chains put more into a header's extraData than Ethereum does.
+        web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        self._web3 = web3
+        self._account = account
+        mine = str(account.address)
+        self._options = replace(
+            options,
+            owner=options.owner or mine,
+            treasury=options.treasury or mine,
+            audit_pool=options.audit_pool or mine,
+        )
+
+    def run(self) -> Deployment:
+        options = self._options
+        chain_id = self._web3.eth.chain_id
+        is_dev = chain_id == DEV_CHAIN_ID
+        if not options.tokens and not is_dev:
+            raise DeployError(
+                "name the tokens of the allow-list with --token: it is fixed for ever"
+            )
+        tokens = options.tokens or (self._create("TestToken", self._account.address)[0],)
+        found = tuple(self._token(token) for token in tokens)
+        escrow, block = self._create(
+            "LeaseEscrow",
+            options.owner,
+            options.treasury,
+            options.audit_pool,
+            options.fee_bps,
+            [token.address for token in found],
+            options.unbonding_period_s,
+        )
+        return Deployment(
+            chain_id=chain_id,
+            escrow=escrow,
+            tokens=found,
+            start_block=block,
+            abi_version=ABI_VERSION,
+            arbiter=options.arbiter,
+            audit_pool=options.audit_pool,
+            beacon=_dev_beacon(options) if is_dev else None,
+        )
+
+    def _create(self, name: str, *arguments: Any) -> tuple[str, int]:
+        """Create a contract; returns its address and block."""
+        artifact = load_artifact(name)
+        transaction = self._transaction(artifact, arguments)
+        signed = self._account.sign_transaction(transaction)
+        self._web3.eth.send_raw_transaction(signed.raw_transaction)
+        receipt = self._wait(bytes(signed.hash), name)
+        address = receipt["contractAddress"]
+        if receipt["status"] != 1 or address is None:
+            raise DeployError(f"creating {name} failed in transaction 0x{signed.hash.hex()}")
+        if len(self._web3.eth.get_code(address)) != len(artifact.deployed_bytecode):
+            raise DeployError(f"the code at {address} is not that of {name}: do not use this node")
+        return to_checksum_address(address), int(receipt["blockNumber"])
+
+    def _transaction(self, artifact: Artifact, arguments: Sequence[Any]) -> dict[str, Any]:
+        eth = self._web3.eth
+        sender = self._account.address
+        base_fee = eth.get_block("latest").get("baseFeePerGas", 0)
+        tip = eth.max_priority_fee
+        if base_fee + tip > FEE_CAP_WEI:
+            raise DeployError(f"the chain asks {base_fee + tip} wei per gas; try again when calmer")
+        code = artifact.creation_code(*arguments)
+        gas = eth.estimate_gas({"from": sender, "data": code}) * 6 // 5
+        max_fee = min(2 * base_fee + tip, FEE_CAP_WEI)
+        balance = eth.get_balance(sender)
+        if balance < gas * max_fee:
+            raise DeployError(
+                f"{sender} holds {balance} wei; creating {artifact.name} may take"
+                f" {gas * max_fee} wei. Send it the difference."
+            )
+        return {
+            "type": 2,
+            "chainId": eth.chain_id,
+            "nonce": eth.get_transaction_count(sender, "pending"),
+            "data": code,
+            "value": 0,
+            "gas": gas,
+            "maxFeePerGas": max_fee,
+            "maxPriorityFeePerGas": tip,
+        }
+
+    def _wait(self, tx_hash: bytes, name: str) -> TxReceipt:
+        deadline = time.monotonic() + RECEIPT_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                receipt = self._web3.eth.get_transaction_receipt(Hash32(tx_hash))
+            except TransactionNotFound:
+                pass
+            else:
+                depth = self._web3.eth.block_number - receipt["blockNumber"]
+                if depth >= self._options.confirmations:
+                    return receipt
+            time.sleep(_POLL_S)
+        raise DeployError(
+            f"{name} was sent as 0x{tx_hash.hex()} but not mined in {RECEIPT_TIMEOUT_S:.0f} s;"
+            " look it up before trying again"
+        )
+
+    def _token(self, address: str) -> TokenInfo:
+        if not is_address(address):
+            raise DeployError(f"{address!r} is not a token's address")
+        contract = self._web3.eth.contract(
+            to_checksum_address(address), abi=load_artifact("TestToken").abi
+        )
+        symbol = "".join(c for c in contract.functions.symbol().call() if c.isalnum())[:16]
+        return TokenInfo(
+            symbol=symbol or "token",
+            address=to_checksum_address(address),
+            decimals=contract.functions.decimals().call(),
+        )
+
+
+def read_key_file(path: Path) -> bytes:
+    """Read a private key in hex from a file that nobody else may read.
+
+    Raises
+    ------
+    DeployError
+        Missing, readable by others, or not a key; the message never shows its content.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(1024)
+    except OSError as error:
+        raise DeployError(f"cannot read {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise DeployError(f"others can read {path}: run `chmod 600` on it")
+    try:
+        key = bytes.fromhex(content.decode("ascii").strip().removeprefix("0x"))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise DeployError(f"{path} does not hold a private key of 64 hex digits")
+    return key
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        deployment = deploy(
+            options.rpc_url,
+            read_key_file(options.key_file),
+            DeployOptions(
+                owner=options.owner,
+                treasury=options.treasury,
+                audit_pool=options.audit_pool,
+                fee_bps=options.fee_bps,
+                tokens=tuple(options.token),
+                unbonding_period_s=options.unbonding_period,
+                arbiter=options.arbiter,
+                confirmations=options.confirmations,
+            ),
+        )
+        save_deployment(options.output, deployment)
+    except (DeployError, DeploymentError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(
+        f"escrow {deployment.escrow} on chain {deployment.chain_id},"
+        f" block {deployment.start_block}; written to {options.output}\n"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m contracts.deploy", description="Deploy the escrow to an EVM chain."
+    )
+    parser.add_argument("--rpc-url", required=True)
+    parser.add_argument("--key-file", type=Path, required=True, help="private key in hex, mode 600")
+    parser.add_argument("--output", type=Path, default=Path("deployments.json"))
+    parser.add_argument("--owner", type=_address, default="", help="default: the deployer")
+    parser.add_argument("--treasury", type=_address, default="", help="default: the deployer")
+    parser.add_argument("--audit-pool", type=_address, default="", help="default: the deployer")
+    parser.add_argument("--arbiter", type=_address, default=None)
+    parser.add_argument("--fee-bps", type=int, default=0, help="share of each payment, 1/10000")
+    parser.add_argument(
+        "--token", type=_address, action="append", default=[], help="ERC-20 to allow; repeatable"
+    )
+    parser.add_argument("--unbonding-period", type=int, default=DEFAULT_UNBONDING_S, help="seconds")
+    parser.add_argument("--confirmations", type=int, default=1, help="blocks on top")
+    return parser
+
+
+def _address(text: str) -> str:
+    if not text.startswith("0x") or not is_address(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address")
+    return to_checksum_address(text)
+
+
+def _dev_beacon(options: DeployOptions) -> BeaconInfo:
+    return BeaconInfo(kind=BeaconKind.DEV, delay_blocks=options.beacon_delay_blocks)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
