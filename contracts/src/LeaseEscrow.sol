@@ -6,8 +6,9 @@ import {Ledger} from "./escrow/Ledger.sol";
 import {Stakes} from "./escrow/Stakes.sol";
 
 /// @title Escrow of leases on rented machines
-/// @notice Immutable: no proxy, no upgrade, no path of the owner to users' funds. The rules are written
-/// in ILeaseEscrow; the parts are Ledger (money in and out), Stakes, Listings, Leases and Disputes.
+/// @notice Immutable: no proxy, no upgrade, no path of the owner to users' funds. The rules are
+/// written in ILeaseEscrow; the parts are Ledger (money in and out), Stakes, Listings, Leases and
+/// Disputes.
 contract LeaseEscrow is Disputes {
     constructor(
         address owner,

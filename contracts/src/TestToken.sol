@@ -6,14 +6,18 @@ import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20P
 import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3009.sol";
 
 /// @title Test dollar
-/// @notice Stands for a dollar token with 6 decimals, permit (EIP-2612) and transfer with authorization
-/// (EIP-3009) on development chains. Warning: the minter can make any amount; it is worth nothing.
+/// @notice Stands for a dollar token with 6 decimals, permit (EIP-2612) and transfer with
+/// authorization (EIP-3009) on development chains. Warning: the minter can make any amount; it is
+/// worth nothing.
 contract TestToken is ERC20, ERC20Permit, ERC3009 {
     error NotMinter(address caller, address minter);
 
     address public immutable minter;
 
-    constructor(address minter_) ERC20("Gridlease test dollar", "tUSD") ERC20Permit("Gridlease test dollar") {
+    constructor(address minter_)
+        ERC20("Gridlease test dollar", "tUSD")
+        ERC20Permit("Gridlease test dollar")
+    {
         minter = minter_;
     }
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
 import {Leases} from "./Leases.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice Challenge, ruling, and the way out when no ruling comes.
 abstract contract Disputes is Leases {
     /// @dev Judging one segment means running it twice.
     uint256 private constant AUDIT_COST_SEGMENTS = 2;
-    /// @dev At most this part of a slash goes to the challenger, so that a provider gains nothing by
-    /// challenging itself.
+    /// @dev At most this part of a slash goes to the challenger, so that a provider gains nothing
+    /// by challenging itself.
     uint256 private constant MAX_REWARD_DIVISOR = 10;
 
     mapping(bytes32 leaseId => Dispute) private _disputes;
@@ -20,7 +20,7 @@ abstract contract Disputes is Leases {
         bytes32 leaseId = leaseIdOf(terms);
         Progress memory lease = _progress[leaseId];
         // A challenger never judges its own challenge.
-        if (msg.sender == terms.arbiter) revert ArbiterIsParty(msg.sender);
+        if (msg.sender == terms.arbiter) revert ArbiterMayNotChallenge(msg.sender);
         uint256 bond = challengeBond(terms);
         if (lease.status == LeaseStatus.Disputed) {
             _pointLower(leaseId, terms, lease, segment, bond);
@@ -56,11 +56,9 @@ abstract contract Disputes is Leases {
         if (block.timestamp < deadline) revert BeforeDisputeTimeout(block.timestamp, deadline);
         Dispute memory dispute = _disputes[leaseId];
         // The provider's half is rounded down; the renter's is what stays in escrow.
-        uint256 half =
-            uint256(terms.pricePerSegment) * (dispute.lowestSegment - lease.paid) / 2;
+        uint256 half = uint256(terms.pricePerSegment) * (dispute.lowestSegment - lease.paid) / 2;
         lease.escrow -= uint96(half);
-        (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) =
-            _creditPayment(terms, half);
+        (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) = _creditPayment(terms, half);
         emit DisputeTimedOut(
             leaseId,
             dispute.lowestSegment,
@@ -86,19 +84,15 @@ abstract contract Disputes is Leases {
 
     /// @inheritdoc ILeaseEscrow
     function challengeReward(Terms calldata terms) public pure returns (uint256) {
-        return Math.min(
-            AUDIT_COST_SEGMENTS * terms.pricePerSegment, terms.bond / MAX_REWARD_DIVISOR
-        );
+        return
+            Math.min(AUDIT_COST_SEGMENTS * terms.pricePerSegment, terms.bond / MAX_REWARD_DIVISOR);
     }
 
-    function _dispute(
-        bytes32 leaseId,
-        Terms calldata terms,
-        Progress memory lease,
-        uint16 segment
-    ) private {
+    function _dispute(bytes32 leaseId, Terms calldata terms, Progress memory lease, uint16 segment)
+        private
+    {
         if (lease.status != LeaseStatus.Active) revert LeaseNotActive(leaseId, lease.status);
-        // Metered leases have nothing pending, so this refuses them as well.
+        if (terms.window == 0) revert LeaseMetered(leaseId);
         if (segment < lease.paid || segment >= lease.pending) {
             revert SegmentOutOfRange(segment, lease.paid, lease.pending);
         }
@@ -112,7 +106,8 @@ abstract contract Disputes is Leases {
         dispute.lowestSegment = segment;
     }
 
-    /// @dev Against a friendly challenge of a late segment, which would let the fakes before it pass.
+    /// @dev Against a friendly challenge of a late segment, which would let the fakes before it
+    /// pass.
     function _pointLower(
         bytes32 leaseId,
         Terms calldata terms,
@@ -120,6 +115,8 @@ abstract contract Disputes is Leases {
         uint16 segment,
         uint256 bond
     ) private {
+        uint256 deadline = _rulingDeadline(terms, leaseId);
+        if (block.timestamp >= deadline) revert AfterDisputeTimeout(block.timestamp, deadline);
         Dispute storage dispute = _disputes[leaseId];
         if (segment < lease.paid || segment >= dispute.lowestSegment) {
             revert SegmentOutOfRange(segment, lease.paid, dispute.lowestSegment);
@@ -154,7 +151,7 @@ abstract contract Disputes is Leases {
         uint256 bonds = challengeBond(terms);
         if (dispute.lowerChallenger != address(0)) bonds *= 2;
         _credit(terms.token, terms.provider, bonds);
-        // The clock stood still: the window goes on with the time it had left, and so do the deadlines.
+        // The clock stood still: window and deadlines go on with the time that they had left.
         uint40 frozen = uint40(block.timestamp) - dispute.disputedAt;
         lease.openedAt += frozen;
         lease.committedAt += frozen;

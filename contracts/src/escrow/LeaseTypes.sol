@@ -13,7 +13,8 @@ library LeaseTypes {
         "uint32 maxDuration,uint32 minSegmentSeconds,bytes32 predecessor,uint64 nonce)"
     );
 
-    bytes32 internal constant VOUCHER_TYPEHASH = keccak256("Voucher(bytes32 leaseId,uint16 segments)");
+    bytes32 internal constant VOUCHER_TYPEHASH =
+        keccak256("Voucher(bytes32 leaseId,uint16 segments)");
 
     /// @dev All members are atomic, so the ABI encoding of the struct is its EIP-712 encoding.
     function hash(ILeaseEscrow.Terms calldata terms) internal pure returns (bytes32) {

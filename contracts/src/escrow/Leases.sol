@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {
-    SignatureChecker
-} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
 import {LeaseTypes} from "./LeaseTypes.sol";
 import {Listings} from "./Listings.sol";
 import {Stakes} from "./Stakes.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 /// @notice Life of a lease without disputes: open, commit, settle, stop, close.
 abstract contract Leases is Listings, Stakes, EIP712 {
@@ -75,7 +73,7 @@ abstract contract Leases is Listings, Stakes, EIP712 {
         if (terms.auditBps > MAX_AUDIT_BPS) {
             revert AuditShareTooHigh(terms.auditBps, MAX_AUDIT_BPS);
         }
-        // Signed and hashed already, ruled on later: a lease that relies on them must not be opened here.
+        // Part of the signed terms, but no rule here reads them: refused rather than ignored.
         if (terms.reserveSegments != 0) revert ReserveNotSupported(terms.reserveSegments);
         if (terms.predecessor != 0) revert PredecessorNotSupported(terms.predecessor);
         return uint96(cost);
@@ -179,7 +177,7 @@ abstract contract Leases is Listings, Stakes, EIP712 {
         if (msg.sender != terms.renter) revert NotRenter(msg.sender, terms.renter);
         if (lease.stoppedAt != 0) revert AlreadyStopped(lease.stoppedAt);
         uint256 time = _leaseTime(leaseId, lease.status);
-        // A stop opens the grace for one more commit; it must not do so when the time for commits is over.
+        // A stop opens the grace for one more commit; it must not revive a lease that is over.
         uint256 deadline = _commitDeadline(terms, lease);
         if (time > deadline) revert AfterCommitDeadline(time, deadline);
         lease.stoppedAt = uint40(time);
@@ -256,12 +254,9 @@ abstract contract Leases is Listings, Stakes, EIP712 {
     }
 
     /// @dev Refunds what is left in escrow and frees the bond.
-    function _close(
-        bytes32 leaseId,
-        Terms calldata terms,
-        Progress memory lease,
-        CloseCause cause
-    ) internal {
+    function _close(bytes32 leaseId, Terms calldata terms, Progress memory lease, CloseCause cause)
+        internal
+    {
         _unlockBond(terms.provider, terms.token, terms.bond);
         _closeWithoutBond(leaseId, terms, lease, cause);
     }
@@ -324,7 +319,8 @@ abstract contract Leases is Listings, Stakes, EIP712 {
         return lease.openedAt + period;
     }
 
-    /// @dev Last time at which the provider can still claim something; zero when it has made its final commit.
+    /// @dev Last time at which the provider can still claim something; zero when it has made its
+    /// final commit.
     function _closableAfter(Terms calldata terms, Progress memory lease)
         private
         pure

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
+import {
+    ReentrancyGuardTransient
+} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /// @notice Tokens in, credits, tokens out; and the owner's few settings.
 abstract contract Ledger is ILeaseEscrow, Ownable2Step, Pausable, ReentrancyGuardTransient {
@@ -34,7 +36,9 @@ abstract contract Ledger is ILeaseEscrow, Ownable2Step, Pausable, ReentrancyGuar
         uint16 feeBps_,
         address[] memory tokens
     ) Ownable(owner_) {
-        if (tokens.length > MAX_TOKENS) revert TooManyTokens(tokens.length, MAX_TOKENS);
+        if (tokens.length > MAX_TOKENS) {
+            revert TooManyTokens(tokens.length, MAX_TOKENS);
+        }
         for (uint256 i = 0; i < tokens.length; ++i) {
             if (tokens[i] == address(0)) revert AddressMissing();
             if (_allowed[tokens[i]]) continue;

@@ -100,7 +100,8 @@ abstract contract Listings is Ledger {
         }
     }
 
-    /// @dev The listing's current operator counts, not the one that signed: a revoked key can do nothing more.
+    /// @dev The listing's current operator counts, not the one that signed: a revoked key can do
+    /// nothing more.
     function _isProviderSide(Terms calldata terms, address account) internal view returns (bool) {
         return account == terms.provider || account == _listings[terms.listingId].operator;
     }

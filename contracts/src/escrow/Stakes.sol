@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
 import {Ledger} from "./Ledger.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @notice Providers' deposits, and the bonds of live leases that are locked in them.
 /// `locked <= total` and `unbonding <= total` hold at all times.
@@ -98,8 +98,8 @@ abstract contract Stakes is Ledger {
         if (bond != 0) _stakes[provider][token].locked -= bond;
     }
 
-    /// @dev Takes a locked bond out of the stake; the caller credits it. What stays may be less than what was
-    /// unbonding: the slash reaches that part as well.
+    /// @dev Takes a locked bond out of the stake; the caller credits it. What stays may be less
+    /// than what was unbonding: the slash reaches that part as well.
     function _slashBond(address provider, address token, uint96 bond) internal {
         StakeRecord storage held = _stakes[provider][token];
         uint128 remaining = held.total - bond;

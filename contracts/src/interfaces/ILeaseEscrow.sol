@@ -2,43 +2,45 @@
 pragma solidity 0.8.37;
 
 /// @title Escrow of leases on rented machines, paid segment by segment
-/// @notice Providers stake and list machines. A renter opens a lease with its whole price in escrow,
-/// under terms that the provider's operator key signed. The provider commits finished segments; each
-/// commit can be challenged for `window` seconds, then anybody may settle it. Whatever is not earned
-/// goes back to the renter.
+/// @notice Providers stake and list machines. A renter opens a lease with its whole price in
+/// escrow, under terms that the provider's operator key signed. The provider commits finished
+/// segments; each commit can be challenged for `window` seconds, then anybody may settle it.
+/// Whatever is not earned goes back to the renter.
 ///
 /// Money
-/// - Every payment ends as a credit in a ledger. Only `withdraw` and `withdrawTo` send tokens out, so
-///   an account that a token refuses to pay blocks nobody else.
+/// - Every payment ends as a credit in a ledger. Only `withdraw` and `withdrawTo` send tokens out,
+///   so an account that a token refuses to pay blocks nobody else.
 /// - `escrow = pricePerSegment * (segments - paid)` for every live lease, at all times.
-/// - Amounts are integers in the token's smallest unit. Shares (`feeBps`, `auditBps`) are basis points
-///   of each payment, rounded down; the provider gets the rest.
+/// - Amounts are integers in the token's smallest unit. Shares (`feeBps`, `auditBps`) are basis
+///   points of each payment, rounded down; the provider gets the rest.
 ///
 /// Clock
 /// - Times are block times in seconds. A dispute stops the clock of its lease: when it ends with an
 ///   honest ruling, the three times of the lease move forward by as long as it took, so no deadline
 ///   and no window runs while nobody may commit.
-/// - Warning: a block producer can shift block time by some seconds. Periods much longer than that are
-///   the parties' own care; this contract only bounds them from above.
+/// - Warning: a block producer can shift block time by some seconds. Making periods much longer
+///   than that is the parties' own care; this contract only bounds them from above.
 ///
 /// Assumptions on tokens
-/// - The allow-list is fixed for ever when the contract is made. Tokens on it must not rebase. A token
-///   that takes a fee on transfer is refused at every deposit, because the amount received is checked.
-/// - Warning: a token whose issuer can freeze this contract or take its balance can stop all withdrawals
-///   in that token. Other tokens are not touched.
+/// - The allow-list is fixed for ever when the contract is made. Tokens on it must not rebase. A
+///   token that takes a fee on transfer is refused at every deposit, because the amount received is
+///   checked.
+/// - Warning: a token whose issuer can freeze this contract or take its balance can stop all
+///   withdrawals in that token. Other tokens are not touched.
 ///
 /// Trust
-/// - The owner sets the fee for new leases, the two receivers of fees and audit shares, and may pause
-///   `open` and `list`. It can reach no user's funds and cannot stop any way out.
-/// - Warning: the arbiter of a lease, named in its terms, decides disputes alone. It can award a
-///   provider's bond and unsettled pay to the renter or let fraud pass, but it can send nothing to itself.
+/// - The owner sets the fee for new leases, the two receivers of fees and audit shares, and may
+///   pause `open` and `list`. It can reach no user's funds and cannot stop any way out.
+/// - Warning: the arbiter of a lease, named in its terms, decides disputes alone. It can take a
+///   provider's bond and unsettled pay for the renter (and a tenth of the bond for a challenger),
+///   or let fraud pass. It can pay nothing to itself.
 /// - Warning: a leaked operator key can sign terms that lock free stake as bond and name a friendly
-///   arbiter. Free stake is what a leak can cost. `setOperator` and `delist` revoke the key at once.
+///   arbiter. Free stake is what a leak can cost. `setOperator` and `delist` revoke the key.
 interface ILeaseEscrow {
     // ------------------------------------------------------------------------------------ types
 
-    /// @notice What both parties bind themselves to. Never stored: the EIP-712 digest is the lease's id,
-    /// and each later call carries the terms again.
+    /// @notice What both parties bind themselves to. Never stored: the EIP-712 digest is the
+    /// lease's id, and each later call carries the terms again.
     struct Terms {
         /// Pays, and gets all refunds.
         address renter;
@@ -62,7 +64,8 @@ interface ILeaseEscrow {
         uint96 bond;
         /// Most segments that can be paid.
         uint16 segments;
-        /// Treasury's share of each payment; must equal the contract's fee when the lease is opened.
+        /// Treasury's share of each payment; must equal the contract's fee when the lease is
+        /// opened.
         uint16 feeBps;
         /// Audit pool's share of each payment.
         uint16 auditBps;
@@ -70,7 +73,8 @@ interface ILeaseEscrow {
         uint16 reserveSegments;
         /// Seconds during which a commit can be challenged. Zero makes the lease metered.
         uint32 window;
-        /// Seconds after a stop (metered: also after `maxDuration`) in which the provider may still claim.
+        /// Seconds after a stop (metered: also after `maxDuration`) in which the provider may still
+        /// claim.
         uint32 commitGrace;
         /// Seconds the arbiter has to rule.
         uint32 disputeTimeout;
@@ -80,7 +84,8 @@ interface ILeaseEscrow {
         uint32 firstCommitWithin;
         /// Seconds after opening during which commits are accepted.
         uint32 maxDuration;
-        /// Least seconds a segment can take: `n` segments can be committed after `n` times this. Zero: no limit.
+        /// Least seconds a segment can take: `n` segments can be committed after `n` times this.
+        /// Zero: no limit.
         uint32 minSegmentSeconds;
         /// Lease that this one continues. Must be zero in this version.
         bytes32 predecessor;
@@ -88,7 +93,8 @@ interface ILeaseEscrow {
         uint64 nonce;
     }
 
-    /// @notice State of a lease. None -> Active -> Closed, with Active <-> Disputed between; Closed is final.
+    /// @notice State of a lease. None -> Active -> Closed, with Active <-> Disputed between; Closed
+    /// is final.
     enum LeaseStatus {
         /// Never opened.
         None,
@@ -158,7 +164,8 @@ interface ILeaseEscrow {
         address token;
         /// Hot key on the machine: signs terms and commits, withdraws nothing.
         address operator;
-        /// Public upper limit, smallest unit per hour. Not enforced: terms carry the price that binds.
+        /// Public upper limit, smallest unit per hour. Not enforced: terms carry the price that
+        /// binds.
         uint96 maxPricePerHour;
         /// keccak256 of the machine document.
         bytes32 machineHash;
@@ -183,7 +190,11 @@ interface ILeaseEscrow {
     event Staked(address indexed provider, address indexed token, uint256 amount);
     /// @param unbonding All that is now unbonding, this amount included.
     event UnbondStarted(
-        address indexed provider, address indexed token, uint256 amount, uint256 unbonding, uint40 claimableAt
+        address indexed provider,
+        address indexed token,
+        uint256 amount,
+        uint256 unbonding,
+        uint40 claimableAt
     );
     /// @notice `amount` left the stake and was credited to the provider.
     event UnbondClaimed(address indexed provider, address indexed token, uint256 amount);
@@ -192,7 +203,8 @@ interface ILeaseEscrow {
         bytes32 indexed leaseId, address indexed renter, address indexed provider, Terms terms
     );
     event Committed(bytes32 indexed leaseId, uint16 upTo, bytes32 traceRoot, bytes32 root);
-    /// @notice Three credits, to the provider, `treasury` and `auditPool`; `paidSegments` is the new total.
+    /// @notice Three credits, to the provider, `treasury` and `auditPool`; `paidSegments` is the
+    /// new total.
     event Settled(
         bytes32 indexed leaseId,
         uint16 paidSegments,
@@ -203,7 +215,8 @@ interface ILeaseEscrow {
         address auditPool
     );
     event Stopped(bytes32 indexed leaseId, uint40 stoppedAt);
-    /// @notice `refund` was credited to the renter and the bond, as far as it was not slashed, freed.
+    /// @notice `refund` was credited to the renter and the bond, as far as it was not slashed,
+    /// freed.
     event Closed(bytes32 indexed leaseId, CloseCause cause, uint16 paidSegments, uint256 refund);
 
     event Challenged(
@@ -211,8 +224,8 @@ interface ILeaseEscrow {
     );
     /// @notice A challenger's bond was credited back to it.
     event BondReturned(bytes32 indexed leaseId, address indexed challenger, uint256 amount);
-    /// @notice On fraud the slash of `slashedToRenter + slashedToChallenger` left the provider's stake and
-    /// was credited; when honest, `bondsToProvider` was credited to the provider.
+    /// @notice On fraud the slash of `slashedToRenter + slashedToChallenger` left the provider's
+    /// stake and was credited; when honest, `bondsToProvider` was credited to the provider.
     event Ruled(
         bytes32 indexed leaseId,
         address indexed challenger,
@@ -267,6 +280,7 @@ interface ILeaseEscrow {
     error NotRenter(address caller, address renter);
     error NotProviderOrOperator(address caller, address provider, address operator);
     error NotArbiter(address caller, address arbiter);
+    error ArbiterMayNotChallenge(address arbiter);
     error ArbiterMissing();
     error ArbiterIsParty(address arbiter);
     error ProviderDiffersFromListing(address provider, address listed);
@@ -330,7 +344,8 @@ interface ILeaseEscrow {
     /// @notice Changes the public upper limit. Terms already signed keep their price.
     function reprice(bytes32 listingId, uint96 maxPricePerHour) external;
 
-    /// @notice Ends a listing for ever: no terms signed under it can be opened any more. Live leases go on.
+    /// @notice Ends a listing for ever: no terms signed under it can be opened any more. Live
+    /// leases go on.
     function delist(bytes32 listingId) external;
 
     /// @notice Replaces the operator key at once, for new terms and for the commits of live leases.
@@ -342,8 +357,8 @@ interface ILeaseEscrow {
     function stake(address token, uint256 amount) external;
 
     /// @notice Starts taking `amount` out of the caller's stake.
-    /// @dev Unbonding stake carries no new lease, but still backs the live ones and is slashed with the rest.
-    /// A second call adds to the first and starts the period again.
+    /// @dev Unbonding stake carries no new lease, but still backs the live ones and is slashed with
+    /// the rest. A second call adds to the first and starts the period again.
     function unbond(address token, uint256 amount) external;
 
     /// @notice Credits the caller with its unbonding stake when the period is over.
@@ -352,23 +367,28 @@ interface ILeaseEscrow {
 
     // ----------------------------------------------------------------------------------- leases
 
-    /// @notice Opens a lease: takes `pricePerSegment * segments` from the caller's allowance and locks the bond.
-    /// @dev Warning: the contract cannot know whether the terms are wise. Renters check arbiter, price, bond
-    /// and periods before they sign the transaction; providers before their operator signs the terms.
+    /// @notice Opens a lease: takes `pricePerSegment * segments` from the caller's allowance and
+    /// locks the bond.
+    /// @dev Warning: the contract cannot know whether the terms are wise. Renters check arbiter,
+    /// price, bond and periods before they sign the transaction; providers before their operator
+    /// signs the terms.
     /// @param terms What was agreed; the caller is its renter.
     /// @param signature Operator's signature of the terms (65 bytes, or EIP-1271 for a contract).
-    function open(Terms calldata terms, bytes calldata signature) external returns (bytes32 leaseId);
+    function open(Terms calldata terms, bytes calldata signature)
+        external
+        returns (bytes32 leaseId);
 
     /// @notice Claims that segments 0 to `upTo - 1` are finished; pays first what has matured.
-    /// @dev Caller is the provider or the listing's current operator. A commit while earlier segments still
-    /// wait joins them and starts their window again: do not commit more often than once a window.
-    /// After a stop one more commit is accepted within `commitGrace`, for at most the segments that can
-    /// have been finished by then plus the running one.
+    /// @dev Caller is the provider or the listing's current operator. A commit while earlier
+    /// segments still wait joins them and starts their window again: do not commit more often than
+    /// once a window. After a stop one more commit is accepted within `commitGrace`, for at most
+    /// the segments that can have been finished by then plus the running one.
     /// @param upTo Number of finished segments, more than committed before.
     /// @param traceRoot Root over the trace of all these segments.
     function commit(Terms calldata terms, uint16 upTo, bytes32 traceRoot) external;
 
-    /// @notice Pays the committed segments whose window is over; closes the lease when that was all.
+    /// @notice Pays the committed segments whose window is over; closes the lease when that was
+    /// all.
     function settle(Terms calldata terms) external;
 
     /// @notice `settle` for many leases; those that cannot be settled now are skipped.
@@ -376,43 +396,47 @@ interface ILeaseEscrow {
     function settleMany(Terms[] calldata terms) external returns (uint256 settled);
 
     /// @notice Pays a metered lease up to the number of segments that the renter signed for.
-    /// @dev Vouchers are cumulative: only the newest matters. They stay valid until the lease is closed.
+    /// @dev Vouchers are cumulative: only the newest matters. They stay valid until the lease is
+    /// closed.
     /// @param segments Total number of segments to be paid since opening.
     /// @param signature Renter's signature of Voucher(leaseId, segments) (65 bytes, or EIP-1271).
     function settleVoucher(Terms calldata terms, uint16 segments, bytes calldata signature)
         external;
 
-    /// @notice Renter ends the lease: no new work is paid, apart from what `commit` allows within `commitGrace`.
+    /// @notice Renter ends the lease: no new work is paid, apart from what `commit` allows within
+    /// `commitGrace`.
     function stop(Terms calldata terms) external;
 
     /// @notice Ends the lease: pays what has matured, refunds the rest, frees the bond.
-    /// @dev The provider and its operator may call at any time, everybody else once the provider can commit
-    /// no more: first commit missed, `maxDuration` over, or stopped and `commitGrace` over. Nobody can close
-    /// over segments whose window is still open, so closing can neither lose nor launder them.
+    /// @dev The provider and its operator may call at any time, everybody else once the provider
+    /// can commit no more: first commit missed, `maxDuration` over, or stopped and `commitGrace`
+    /// over. Nobody can close over segments whose window is still open, so closing can neither lose
+    /// nor launder them.
     function close(Terms calldata terms) external;
 
     // --------------------------------------------------------------------------------- disputes
 
-    /// @notice Claims that a committed, unpaid segment is wrong; stops payment and the clock of the lease.
-    /// @dev Anybody but the arbiter may, with a bond of `challengeBond(terms)` from its allowance. While a
-    /// dispute is open, further challengers may point at a lower segment; of these only the lowest stays,
-    /// an earlier one gets its bond back. An honest ruling gives the bonds to the provider, anything else
-    /// returns them.
+    /// @notice Claims that a committed, unpaid segment is wrong; stops payment and the clock of the
+    /// lease.
+    /// @dev Anybody but the arbiter may, with a bond of `challengeBond(terms)` from its allowance.
+    /// While a dispute is open, further challengers may point at a lower segment; of these only the
+    /// lowest stays, an earlier one gets its bond back. An honest ruling gives the bonds to the
+    /// provider, anything else returns them.
     /// @param segment Index from zero, at least `paid`, less than `pending`.
     function challenge(Terms calldata terms, uint16 segment) external;
 
     /// @notice Arbiter's verdict over all committed, unpaid segments.
-    /// @dev Honest pays nothing by itself: the window goes on with the time it had left. Fraud closes the
-    /// lease: good segments are paid, the bond is slashed, all else is refunded. Of the slash, the first
-    /// challenger gets `challengeReward(terms)`, the renter the rest.
+    /// @dev Honest pays nothing by itself: the window goes on with the time it had left. Fraud
+    /// closes the lease: good segments are paid, the bond is slashed, all else is refunded. Of the
+    /// slash, the first challenger gets `challengeReward(terms)`, the renter the rest.
     /// @param goodSegments Index of the first wrong segment, when fraud; else all of `pending`.
     function rule(Terms calldata terms, bool fraud, uint16 goodSegments) external;
 
     /// @notice Ends a dispute whose arbiter did not rule in time.
-    /// @dev Segments below the lowest challenged one are paid by half; everything else is refunded. The bond
-    /// is freed and challengers get theirs back.
-    /// Warning: with an arbiter that never rules, a challenge of the lowest unpaid segment refunds all that
-    /// is unpaid. Providers accept only arbiters they can rely on.
+    /// @dev Segments below the lowest challenged one are paid by half; everything else is refunded.
+    /// The bond is freed and challengers get theirs back.
+    /// Warning: with an arbiter that never rules, a challenge of the lowest unpaid segment refunds
+    /// all that is unpaid. Providers accept only arbiters they can rely on.
     function timeoutDispute(Terms calldata terms) external;
 
     // ----------------------------------------------------------------------------------- ledger
@@ -471,8 +495,8 @@ interface ILeaseEscrow {
     /// @notice Bond that a challenger pays: the price of two segments, what it costs to judge one.
     function challengeBond(Terms calldata terms) external pure returns (uint256);
 
-    /// @notice What the first challenger gets of the slash: twice the price of a segment, at most a tenth
-    /// of the bond. A provider that challenges itself therefore still loses nine tenths.
+    /// @notice What the first challenger gets of the slash: twice the price of a segment, at most a
+    /// tenth of the bond. A provider that challenges itself therefore still loses nine tenths.
     function challengeReward(Terms calldata terms) external pure returns (uint256);
 
     function allowedTokens() external view returns (address[] memory);

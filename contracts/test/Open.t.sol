@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {IOwnable} from "./utils/Interfaces.sol";
+import {ContractSigner, GreedySigner} from "./utils/Signers.sol";
+import {vm} from "./utils/Vm.sol";
+
+// open
+// ├── when paused: it should revert
+// ├── when the caller is not the renter: it should revert
+// ├── when the terms break a rule of the contract: it should revert, for each rule
+// ├── when the terms differ from the listing, or the listing has ended: it should revert
+// ├── when the signature is not the operator's, is of another chain or contract, or of terms that
+// │   differ in any field: it should revert
+// ├── given a contract as operator: it should follow its answer, and a bad answer hurts only itself
+// ├── given a lease of the same terms, open or closed: it should revert
+// ├── given too little free stake, allowance or balance: it should revert
+// └── when all is well: it should take the whole price, lock the bond, and emit the full terms
+contract OpenTest is EscrowTest {
+    function test_open_whenPaused_reverts() external {
+        vm.prank(OWNER);
+        escrow.pause();
+        _expectRefusal(_terms(), abi.encodeWithSelector(IOwnable.EnforcedPause.selector));
+    }
+
+    function test_open_whenCallerIsNotRenter_reverts(address caller) external {
+        vm.assume(caller != renter);
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes memory signature = _sign(terms);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NotRenter.selector, caller, renter));
+        vm.prank(caller);
+        escrow.open(terms, signature);
+    }
+
+    // ------------------------------------------------------------------- rules of the contract
+
+    function test_open_whenThereAreNoSegments_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.segments = 0;
+        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.SegmentsMissing.selector));
+    }
+
+    function test_open_whenPriceIsZero_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.pricePerSegment = 0;
+        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.PriceMissing.selector));
+    }
+
+    function test_open_whenCostOverflows_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.segments = 2;
+        terms.pricePerSegment = uint96(1) << 95;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.CostTooHigh.selector, uint256(1) << 96, type(uint96).max
+            )
+        );
+    }
+
+    function test_open_whenFeeDiffers_reverts(uint16 feeBps) external {
+        vm.assume(feeBps != FEE_BPS);
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.feeBps = feeBps;
+        _expectRefusal(
+            terms, abi.encodeWithSelector(ILeaseEscrow.FeeDiffers.selector, feeBps, FEE_BPS)
+        );
+    }
+
+    function test_open_whenAuditShareIsTooHigh_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.auditBps = 2001;
+        _expectRefusal(
+            terms, abi.encodeWithSelector(ILeaseEscrow.AuditShareTooHigh.selector, 2001, 2000)
+        );
+    }
+
+    function test_open_whenReserveIsAsked_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.reserveSegments = 1;
+        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.ReserveNotSupported.selector, 1));
+    }
+
+    function test_open_whenPredecessorIsNamed_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.predecessor = keccak256("earlier");
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.PredecessorNotSupported.selector, terms.predecessor
+            )
+        );
+    }
+
+    function test_open_whenTermsAreTooOld_reverts() external {
+        vm.warp(START + 1001);
+        _expectRefusal(
+            _terms(),
+            abi.encodeWithSelector(ILeaseEscrow.AfterOpenBy.selector, START + 1001, START + 1000)
+        );
+    }
+
+    function test_open_whenOpenByIsNow_opens() external {
+        vm.warp(START + 1000);
+        bytes32 leaseId = _open(_terms());
+        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Active, "active");
+    }
+
+    function test_open_whenWindowIsTooLong_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.window = 30 days + 1;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(ILeaseEscrow.WindowTooLong.selector, terms.window, 30 days)
+        );
+    }
+
+    function test_open_whenCommitGraceIsTooLong_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.commitGrace = 30 days + 1;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.CommitGraceTooLong.selector, terms.commitGrace, 30 days
+            )
+        );
+    }
+
+    function test_open_whenMaxDurationIsOutOfRange_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.maxDuration = 0;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(ILeaseEscrow.MaxDurationOutOfRange.selector, 0, 1096 days)
+        );
+        terms.maxDuration = 1096 days + 1;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.MaxDurationOutOfRange.selector, terms.maxDuration, 1096 days
+            )
+        );
+    }
+
+    function test_open_whenDisputeTimeoutIsOutOfRange_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.disputeTimeout = 0;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(ILeaseEscrow.DisputeTimeoutOutOfRange.selector, 0, 90 days)
+        );
+        terms.disputeTimeout = 90 days + 1;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.DisputeTimeoutOutOfRange.selector, terms.disputeTimeout, 90 days
+            )
+        );
+    }
+
+    function test_open_whenArbiterIsMissing_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.arbiter = address(0);
+        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.ArbiterMissing.selector));
+    }
+
+    function test_open_whenArbiterIsAParty_reverts() external {
+        address[3] memory parties = [renter, PROVIDER, operator];
+        ILeaseEscrow.Terms memory terms = _terms();
+        for (uint256 i = 0; i < parties.length; ++i) {
+            terms.arbiter = parties[i];
+            _expectRefusal(
+                terms, abi.encodeWithSelector(ILeaseEscrow.ArbiterIsParty.selector, parties[i])
+            );
+        }
+    }
+
+    function test_open_whenMeteredWithoutArbiter_opens() external {
+        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        terms.arbiter = address(0);
+        terms.disputeTimeout = 0;
+        vm.assertTrue(_status(_open(terms)) == ILeaseEscrow.LeaseStatus.Active, "active");
+    }
+
+    // --------------------------------------------------------------------------------- listing
+
+    function test_open_givenEndedListing_reverts() external {
+        vm.prank(PROVIDER);
+        escrow.delist(listingId);
+        _expectRefusal(
+            _terms(), abi.encodeWithSelector(ILeaseEscrow.ListingInactive.selector, listingId)
+        );
+    }
+
+    function test_open_givenUnknownListing_reverts(bytes32 unknown) external {
+        vm.assume(unknown != listingId);
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.listingId = unknown;
+        _expectRefusal(
+            terms, abi.encodeWithSelector(ILeaseEscrow.ListingInactive.selector, unknown)
+        );
+    }
+
+    function test_open_whenProviderDiffersFromListing_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.provider = OTHER;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.ProviderDiffersFromListing.selector, OTHER, PROVIDER
+            )
+        );
+    }
+
+    function test_open_whenOperatorWasReplaced_reverts() external {
+        vm.prank(PROVIDER);
+        escrow.setOperator(listingId, OTHER);
+        _expectRefusal(
+            _terms(),
+            abi.encodeWithSelector(
+                ILeaseEscrow.OperatorDiffersFromListing.selector, operator, OTHER
+            )
+        );
+    }
+
+    function test_open_whenMachineHashDiffersFromListing_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.machineHash = keccak256("other machine");
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.MachineHashDiffersFromListing.selector,
+                terms.machineHash,
+                keccak256(DOCUMENT)
+            )
+        );
+    }
+
+    function test_open_whenTokenDiffersFromListing_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.token = address(secondToken);
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.TokenDiffersFromListing.selector, secondToken, token
+            )
+        );
+    }
+
+    // ------------------------------------------------------------------------------- signature
+
+    function test_open_whenSignedBySomebodyElse_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _expectBadSignature(terms, _signature(RENTER_KEY, escrow.leaseIdOf(terms)));
+    }
+
+    function test_open_whenSignatureIsNoSignature_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _expectBadSignature(terms, "");
+        _expectBadSignature(terms, new bytes(65));
+        bytes memory signature = _sign(terms);
+        _expectBadSignature(terms, abi.encodePacked(signature, uint8(0)));
+    }
+
+    function test_open_whenSignatureIsMalleated_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(OPERATOR_KEY, escrow.leaseIdOf(terms));
+        uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        _expectBadSignature(
+            terms, abi.encodePacked(r, bytes32(order - uint256(s)), v == 27 ? 28 : 27)
+        );
+    }
+
+    function test_open_whenSignedForAnotherChain_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes memory signature = _sign(terms);
+        vm.chainId(block.chainid + 1);
+        _expectBadSignature(terms, signature);
+    }
+
+    function test_open_whenSignedForAnotherContract_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        address[] memory tokens = new address[](1);
+        tokens[0] = address(token);
+        bytes32 elsewhere = _newEscrow(tokens).leaseIdOf(terms);
+        vm.assertNotEq(elsewhere, escrow.leaseIdOf(terms), "lease id");
+        _expectBadSignature(terms, _signature(OPERATOR_KEY, elsewhere));
+    }
+
+    /// @dev One bit of any of the 23 fields: another lease id, and no valid signature.
+    function test_open_whenAnyFieldDiffersFromTheSigned_reverts(uint8 field, uint8 bit) external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes memory signature = _sign(terms);
+        bytes32 signed = escrow.leaseIdOf(terms);
+        ILeaseEscrow.Terms memory other = _flip(terms, field % 23, bit);
+        vm.assertNotEq(escrow.leaseIdOf(other), signed, "lease id");
+        vm.prank(other.renter);
+        (bool opened,) =
+            address(escrow).call(abi.encodeCall(ILeaseEscrow.open, (other, signature)));
+        vm.assertTrue(!opened, "terms that were not signed");
+    }
+
+    function test_open_givenContractAsOperator_followsItsAnswer() external {
+        ContractSigner signer = new ContractSigner(operator);
+        vm.prank(PROVIDER);
+        escrow.setOperator(listingId, address(signer));
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.operator = address(signer);
+        _expectBadSignature(terms, _signature(RENTER_KEY, escrow.leaseIdOf(terms)));
+        vm.assertTrue(_status(_open(terms)) == ILeaseEscrow.LeaseStatus.Active, "active");
+    }
+
+    function test_open_givenContractThatBurnsAllGas_fails() external {
+        address signer = address(new GreedySigner());
+        vm.prank(PROVIDER);
+        escrow.setOperator(listingId, signer);
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.operator = signer;
+        vm.prank(renter);
+        (bool opened,) =
+            address(escrow).call{gas: 500_000}(abi.encodeCall(ILeaseEscrow.open, (terms, "")));
+        vm.assertTrue(!opened, "opened");
+    }
+
+    // ------------------------------------------------------------------------- state and money
+
+    function test_open_givenOpenLease_reverts() external {
+        bytes32 leaseId = _open(_terms());
+        _expectRefusal(
+            _terms(), abi.encodeWithSelector(ILeaseEscrow.LeaseExists.selector, leaseId)
+        );
+    }
+
+    function test_open_givenClosedLease_reverts() external {
+        bytes32 leaseId = _open(_terms());
+        _close(PROVIDER, _terms());
+        _expectRefusal(
+            _terms(), abi.encodeWithSelector(ILeaseEscrow.LeaseExists.selector, leaseId)
+        );
+    }
+
+    function test_open_givenTooLittleFreeStake_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _open(terms);
+        terms.nonce = 2;
+        _open(terms);
+        terms.nonce = 3;
+        _expectRefusal(
+            terms,
+            abi.encodeWithSelector(
+                ILeaseEscrow.FreeStakeTooLow.selector, PROVIDER, token, BOND, STAKE - 2 * BOND
+            )
+        );
+    }
+
+    function test_open_givenNoAllowance_reverts() external {
+        vm.prank(renter);
+        token.approve(address(escrow), COST - 1);
+        _expectRefusal(
+            _terms(),
+            abi.encodeWithSignature(
+                "ERC20InsufficientAllowance(address,uint256,uint256)", escrow, COST - 1, COST
+            )
+        );
+    }
+
+    function test_open_givenTooLittleBalance_reverts() external {
+        uint256 balance = token.balanceOf(renter);
+        vm.prank(renter);
+        token.transfer(OTHER, balance - COST + 1);
+        _expectRefusal(
+            _terms(),
+            abi.encodeWithSignature(
+                "ERC20InsufficientBalance(address,uint256,uint256)", renter, COST - 1, COST
+            )
+        );
+    }
+
+    function test_open_whenAllIsWell_takesPriceAndLocksBond() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes32 leaseId = escrow.leaseIdOf(terms);
+        uint256 before = token.balanceOf(renter);
+        bytes memory signature = _sign(terms);
+        _expectEmit();
+        emit ILeaseEscrow.Opened(leaseId, renter, PROVIDER, terms);
+        vm.prank(renter);
+        vm.assertEq(escrow.open(terms, signature), leaseId, "lease id");
+        vm.assertEq(token.balanceOf(renter), before - COST, "balance of renter");
+        vm.assertEq(token.balanceOf(address(escrow)), STAKE + COST, "balance of escrow");
+        _assertStake(STAKE, BOND, 0);
+        _assertLease(
+            leaseId,
+            ILeaseEscrow.Lease({
+                status: ILeaseEscrow.LeaseStatus.Active,
+                paid: 0,
+                pending: 0,
+                openedAt: uint40(START),
+                committedAt: 0,
+                stoppedAt: 0,
+                escrow: uint96(COST),
+                root: 0
+            })
+        );
+    }
+
+    function test_open_whenAmountsAreExtreme_opensAndCloses(uint96 price, uint16 segments)
+        external
+    {
+        vm.assume(segments != 0 && price != 0);
+        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        terms.segments = segments;
+        terms.pricePerSegment = uint96(price % (type(uint96).max / segments)) + 1;
+        uint256 cost = uint256(terms.pricePerSegment) * segments;
+        token.mint(renter, cost);
+        _open(terms);
+        escrow.settleVoucher(terms, segments, _voucher(terms, segments));
+        Credits memory credits;
+        (credits.provider, credits.treasury, credits.auditPool) = _split(cost);
+        _assertCredits(credits);
+    }
+
+    function test_open_whenRenterIsProvider_opensAndCloses() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.renter = PROVIDER;
+        _open(terms);
+        _close(PROVIDER, terms);
+        vm.assertEq(escrow.creditOf(address(token), PROVIDER), COST, "refund");
+    }
+
+    // ------------------------------------------------------------------------------------ tools
+
+    function _expectRefusal(ILeaseEscrow.Terms memory terms, bytes memory refusal) private {
+        bytes memory signature = _sign(terms);
+        vm.expectRevert(refusal);
+        vm.prank(renter);
+        escrow.open(terms, signature);
+    }
+
+    function _expectBadSignature(ILeaseEscrow.Terms memory terms, bytes memory signature) private {
+        bytes32 leaseId = escrow.leaseIdOf(terms);
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.SignatureInvalid.selector, terms.operator, leaseId)
+        );
+        vm.prank(renter);
+        escrow.open(terms, signature);
+    }
+
+    function _flip(ILeaseEscrow.Terms memory terms, uint256 field, uint256 bit)
+        private
+        pure
+        returns (ILeaseEscrow.Terms memory)
+    {
+        uint16[23] memory widths = [
+            160,
+            160,
+            160,
+            160,
+            160,
+            256,
+            256,
+            256,
+            96,
+            96,
+            16,
+            16,
+            16,
+            16,
+            32,
+            32,
+            32,
+            40,
+            32,
+            32,
+            32,
+            256,
+            64
+        ];
+        bytes memory encoded = abi.encode(terms);
+        uint256 mask = uint256(1) << (bit % widths[field]);
+        assembly ("memory-safe") {
+            let slot := add(add(encoded, 32), mul(field, 32))
+            mstore(slot, xor(mload(slot), mask))
+        }
+        return abi.decode(encoded, (ILeaseEscrow.Terms));
+    }
+}

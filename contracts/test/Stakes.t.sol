@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {vm} from "./utils/Vm.sol";
+
+// stake
+// ├── when the amount is zero, or the token not on the allow-list: it should revert
+// └── when all is well: it should add to the stake and take the tokens
+// unbond
+// ├── when the amount is zero, or more than is not yet unbonding: it should revert
+// ├── when all is well: it should set the part and the time, and take it from the free stake
+// ├── when called twice: it should add up and start the period again
+// └── given locked stake: it should accept that as well
+// claimUnbond
+// ├── given nothing unbonding: it should revert
+// ├── given a running period: it should revert
+// ├── given live leases that need the stake: it should revert
+// ├── given leases that are carried by what stays: it should credit
+// └── given a finished period: it should credit all of it, once
+// slash while unbonding
+// ├── it should take the unbonding part when the rest is too small
+// └── it should leave the unbonding part when the rest is enough
+contract StakesTest is EscrowTest {
+    // ------------------------------------------------------------------------------------ stake
+
+    function test_stake_whenAmountIsZero_reverts() external {
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.prank(PROVIDER);
+        escrow.stake(address(token), 0);
+    }
+
+    function test_stake_whenTokenIsNotAllowed_reverts() external {
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.TokenNotAllowed.selector, STRANGER));
+        vm.prank(PROVIDER);
+        escrow.stake(STRANGER, 1);
+    }
+
+    function test_stake_whenAllIsWell_addsAndTakesTokens(uint64 amount) external {
+        vm.assume(amount != 0);
+        token.mint(PROVIDER, amount);
+        uint256 before = token.balanceOf(address(escrow));
+        _expectEmit();
+        emit ILeaseEscrow.Staked(PROVIDER, address(token), amount);
+        vm.prank(PROVIDER);
+        escrow.stake(address(token), amount);
+        _assertStake(STAKE + amount, 0, 0);
+        vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), STAKE + amount, "free");
+        vm.assertEq(token.balanceOf(address(escrow)), before + amount, "balance");
+    }
+
+    function test_stake_isPerToken() external view {
+        vm.assertEq(escrow.freeStakeOf(PROVIDER, address(secondToken)), 0, "other token");
+    }
+
+    // ----------------------------------------------------------------------------------- unbond
+
+    function test_unbond_whenAmountIsZero_reverts() external {
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.prank(PROVIDER);
+        escrow.unbond(address(token), 0);
+    }
+
+    function test_unbond_whenMoreThanStaked_reverts(uint128 excess) external {
+        vm.assume(excess != 0);
+        _unbond(30);
+        uint256 amount = STAKE - 30 + excess;
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.UnbondTooHigh.selector, amount, STAKE - 30)
+        );
+        vm.prank(PROVIDER);
+        escrow.unbond(address(token), amount);
+    }
+
+    function test_unbond_whenAllIsWell_takesFromFreeStake() external {
+        uint40 claimableAt = uint40(START + UNBONDING);
+        _expectEmit();
+        emit ILeaseEscrow.UnbondStarted(PROVIDER, address(token), 40, 40, claimableAt);
+        _unbond(40);
+        _assertStake(STAKE, 0, 40);
+        (,,, uint40 time) = escrow.stakeOf(PROVIDER, address(token));
+        vm.assertEq(time, claimableAt, "claimableAt");
+        vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), STAKE - 40, "free");
+    }
+
+    function test_unbond_whenCalledTwice_addsAndRestarts() external {
+        _unbond(40);
+        vm.warp(START + UNBONDING - 1);
+        _expectEmit();
+        emit ILeaseEscrow.UnbondStarted(
+            PROVIDER, address(token), 2, 42, uint40(START + 2 * UNBONDING - 1)
+        );
+        _unbond(2);
+        vm.warp(START + UNBONDING);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ILeaseEscrow.UnbondingNotOver.selector,
+                START + UNBONDING,
+                START + 2 * UNBONDING - 1
+            )
+        );
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+    }
+
+    function test_unbond_givenLockedStake_acceptsItAndBacksNoNewLease() external {
+        _open(_terms());
+        _unbond(STAKE);
+        _assertStake(STAKE, BOND, STAKE);
+        vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), 0, "free");
+        ILeaseEscrow.Terms memory second = _terms();
+        second.nonce = 2;
+        bytes memory signature = _sign(second);
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.FreeStakeTooLow.selector, PROVIDER, token, BOND, 0)
+        );
+        vm.prank(renter);
+        escrow.open(second, signature);
+    }
+
+    // ------------------------------------------------------------------------------ claimUnbond
+
+    function test_claimUnbond_givenNothingUnbonding_reverts() external {
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.NothingUnbonding.selector, PROVIDER, token)
+        );
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+    }
+
+    function test_claimUnbond_givenRunningPeriod_reverts() external {
+        _unbond(40);
+        vm.warp(START + UNBONDING - 1);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ILeaseEscrow.UnbondingNotOver.selector, START + UNBONDING - 1, START + UNBONDING
+            )
+        );
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+    }
+
+    function test_claimUnbond_givenLeasesThatNeedTheStake_reverts() external {
+        _open(_terms());
+        _unbond(STAKE - BOND + 1);
+        vm.warp(START + UNBONDING);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.StakeLocked.selector, BOND, BOND - 1));
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+    }
+
+    function test_claimUnbond_givenLeasesCarriedByTheRest_credits() external {
+        _open(_terms());
+        _unbond(STAKE - BOND);
+        vm.warp(START + UNBONDING);
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        _assertStake(BOND, BOND, 0);
+        vm.assertEq(_credits().provider, STAKE - BOND, "credit");
+    }
+
+    function test_claimUnbond_givenFinishedPeriod_creditsOnce() external {
+        _unbond(40);
+        vm.warp(START + UNBONDING);
+        _expectEmit();
+        emit ILeaseEscrow.UnbondClaimed(PROVIDER, address(token), 40);
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        _assertStake(STAKE - 40, 0, 0);
+        vm.assertEq(_credits().provider, 40, "credit");
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.NothingUnbonding.selector, PROVIDER, token)
+        );
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+    }
+
+    // -------------------------------------------------------------------- slash while unbonding
+
+    function test_slash_givenUnbondingStakeThatBacksTheBond_takesIt() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        _unbond(STAKE - 10);
+        _challenge(CHALLENGER, terms, 0);
+        _rule(terms, true, 0);
+        _assertStake(STAKE - BOND, 0, STAKE - BOND);
+        vm.warp(START + 50 + UNBONDING);
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        vm.assertEq(_credits().provider, STAKE - BOND, "only what the slash left");
+        _assertStake(0, 0, 0);
+    }
+
+    function test_slash_givenEnoughOtherStake_leavesTheUnbondingPart() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        _unbond(40);
+        _challenge(CHALLENGER, terms, 0);
+        _rule(terms, true, 0);
+        _assertStake(STAKE - BOND, 0, 40);
+    }
+
+    function _unbond(uint256 amount) private {
+        vm.prank(PROVIDER);
+        escrow.unbond(address(token), amount);
+    }
+}
