@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from client_sdk.protocol.machine import Isolation as Isolation
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -22,13 +24,6 @@ WORK_DIR = "/job"
 
 OutputCallback = Callable[[bytes], None]
 """Called from the drain thread with each piece of the job's stdout and stderr."""
-
-
-class Isolation(StrEnum):
-    """How much of the job's limits the machine can enforce."""
-
-    STRONG = "strong"  # another uid, memory, process and disk limits held by the kernel
-    WEAK = "weak"  # the worker's own uid; memory may be unlimited: the provider's opt-in
 
 
 class ExitReason(StrEnum):

@@ -1,0 +1,1 @@
+"""What this machine is: devices, sizes, and the class of bits it computes."""
