@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,8 +62,11 @@ class Boundary:
         folder = self._session.resume_dir
         if folder is not None:
             saved, digest = read_folder(folder)
+            # Before it is handed out: what loads the state may keep and change its tensors.
+            if hash_state(saved) != digest:
+                raise CheckpointBrokenError
             self._check_position(saved)
-            self._restore(saved, digest)
+            self._restore(saved, digest, folder)
         # Modules may have got their final shape between the making of the run and its first step.
         self._guard = AttributeGuard(
             self._registry.modules, self._registry.optimizers, self._caches
@@ -116,20 +120,17 @@ class Boundary:
         self._guard.check(f"in segment {segment}")
         return to_cpu(self._registry.capture({"segment": segment, "step": end_step}))
 
-    def _restore(self, saved: CapturedState, digest: bytes) -> None:
+    def _restore(self, saved: CapturedState, digest: bytes, folder: Path) -> None:
         try:
             self._registry.restore(saved)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointBrokenError(f"the checkpoint is not complete: {error!r}") from error
         restored = to_cpu(self._registry.capture(saved.tree["position"]))
-        if hash_state(restored) == digest:
-            return
-        if hash_state(saved) != digest:
-            raise CheckpointBrokenError
-        raise CheckpointMismatchError(
-            "the state does not come back as it was saved: "
-            + ", ".join(_differences(saved, restored))
-        )
+        if hash_state(restored) != digest:
+            raise CheckpointMismatchError(
+                "the state does not come back as it was saved; look at "
+                + ", ".join(_differences(read_folder(folder)[0], restored))
+            )
 
     def _check_position(self, saved: CapturedState) -> None:
         segment = self._session.start_segment

@@ -104,6 +104,8 @@ class AttributeGuard:
                 prefix = f"{name}.{submodule_name}" if submodule_name else name
                 yield from self._marks_of(prefix, submodule)
         for name, optimizer in self._optimizers.items():
+            if type(optimizer).__module__.startswith("torch."):
+                continue  # torch's own keep nothing outside state_dict() but caches
             yield from self._marks_of(f"optimizer.{name}", optimizer)
 
     def _marks_of(self, prefix: str, owner: object) -> Iterator[tuple[str, _Mark]]:
