@@ -13,16 +13,22 @@ job maps to the host's root and can write /proc/sys), and never with the worker'
 
 from __future__ import annotations
 
+# Importing pathlib would take a third of a job's start.
+# ruff: noqa: PTH103, PTH108, PTH120
 import ctypes
 import fcntl
-import json
+import marshal
 import os
 import resource
+import signal
 import stat
 import sys
-from pathlib import Path
-from typing import Any
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
 MS_BIND = 0x1000
 MS_NOSUID = 0x2
@@ -65,12 +71,11 @@ def _run(argv: list[str]) -> None:
 
 def _bind(handle: int, target: str) -> None:
     """Bind what ``handle`` stands for on ``target``, creating what it is mounted on."""
-    path = Path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if stat.S_ISDIR(os.fstat(handle).st_mode):
-        path.mkdir(exist_ok=True)
+        os.makedirs(target)
     else:
-        path.touch()
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))
     mount(f"/proc/self/fd/{handle}", target, None, MS_BIND | MS_REC)
 
 
@@ -86,7 +91,7 @@ def _mount_disk(disk: dict[str, Any]) -> None:
         return
     options = "loop,nosuid,nodev,noatime"
     _run([disk["command"], "-t", "ext4", "-o", options, disk["image"], disk["folder"]])
-    Path(disk["image"]).unlink()
+    os.unlink(disk["image"])
 
 
 def _stage(plan: dict[str, Any]) -> None:
@@ -126,6 +131,17 @@ def _hold_open(block_fd: int) -> None:
     os.close(both)
 
 
+def _die_with(parent: int) -> None:
+    """End when the worker ends.
+
+    bwrap asks for the same later; until then, and while it sets up, this one holds. Dropping the
+    uid clears it, so it is asked for twice.
+    """
+    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        raise LaunchError("the worker has ended")
+
+
 def _drop(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -134,13 +150,16 @@ def _drop(uid: int, gid: int) -> None:
 
 def launch(plan: dict[str, Any]) -> None:
     """Carry out the plan; does not return."""
+    _die_with(plan["parent"])
     os.setsid()
     os.umask(0o022)
     if plan["staging"]:
         _stage(plan)
     # After the mounts: a job's group may not open loop devices.
     for path in plan["cgroup_procs"]:
-        Path(path).write_text("0")
+        handle = os.open(path, os.O_WRONLY)
+        os.write(handle, b"0")
+        os.close(handle)
     _arrange_fds({int(target): source for target, source in plan["fds"].items()})
     _hold_open(plan["block_fd"])
     os.chdir("/")
@@ -152,6 +171,7 @@ def launch(plan: dict[str, Any]) -> None:
         resource.setrlimit(number, (limit, limit))
     if plan["uid"] is not None:
         _drop(plan["uid"], plan["gid"])
+        _die_with(plan["parent"])
     if os.getuid() == 0 or os.geteuid() == 0:
         raise LaunchError("refused to start bwrap as uid 0")
     os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 -- no shell is the point
@@ -160,7 +180,7 @@ def launch(plan: dict[str, Any]) -> None:
 def main() -> None:
     """Read the plan from the given file descriptor and launch it."""
     with os.fdopen(int(sys.argv[1]), "rb") as pipe:
-        plan = json.loads(pipe.read())
+        plan = marshal.load(pipe)  # noqa: S302 -- written by the worker itself, read in 0.1 ms
     try:
         launch(plan)
     except (LaunchError, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ only when no process of the job is left.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -143,11 +144,11 @@ class JobProcess:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects the job wrote to file descriptor 3; drops what is none."""
-        while line := self._events.readline(MAX_LINE_BYTES):
+        while line := self._read_line():
             if not line.endswith(b"\n"):
                 while line and not line.endswith(b"\n"):
-                    line = self._events.readline(MAX_LINE_BYTES)
-                log.warning("%s: dropped an event longer than %d bytes", self._job_id, _PIECE)
+                    line = self._read_line()
+                log.warning("%s: dropped an event over %d bytes", self._job_id, MAX_LINE_BYTES)
                 continue
             try:
                 event = json.loads(line)
@@ -156,6 +157,12 @@ class JobProcess:
                 continue
             if isinstance(event, dict):
                 yield event
+
+    def _read_line(self) -> bytes:
+        try:
+            return self._events.readline(MAX_LINE_BYTES)
+        except ValueError:
+            return b""  # closed meanwhile: nothing more comes
 
     # -- ending
 
@@ -213,9 +220,14 @@ class JobProcess:
     # -- threads
 
     def _drain(self) -> None:
+        # Owned by this thread: a callback may still hold it when the job is closed.
+        with os.fdopen(self._handles.output_fd, "rb", buffering=0) as output:
+            self._drain_from(output)
+
+    def _drain_from(self, output: io.FileIO) -> None:
         total = 0
         callback = self._on_output
-        while piece := os.read(self._handles.output_fd, _PIECE):
+        while piece := output.read(_PIECE):
             total += len(piece)
             with self._lock:
                 self._tail += piece
@@ -353,7 +365,7 @@ class JobProcess:
                 return
             self._closed = True
         handles = self._handles
-        for number in (handles.init_fd, handles.work_fd, handles.output_fd, handles.control_in_fd):
+        for number in (handles.init_fd, handles.work_fd, handles.control_in_fd):
             os.close(number)
         os.close(self._wake_r)
         os.close(self._wake_w)

@@ -28,7 +28,7 @@ class JobRecord:
     cgroups: tuple[str, ...] = ()
     image: str | None = None
     pid: int | None = None
-    """bwrap's process, once there is one."""
+    """Process 1 of the sandbox, once there is one: all others end with it."""
     started_ticks: int | None = None
     """Start time of that process in clock ticks since boot, which tells a reused pid."""
     boot_id: str = ""

@@ -6,8 +6,10 @@ renter's program until everything is in place, and whatever fails is taken back 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import marshal
 import os
 import resource
 import select
@@ -78,7 +80,7 @@ class Starter:
         arguments.check_spec(self._spec)
         self._make_resources()
         plan, inherited = self._plan()
-        self._theirs[_LAUNCH_PLAN_FD] = memory_file(json.dumps(plan).encode())
+        self._theirs[_LAUNCH_PLAN_FD] = memory_file(marshal.dumps(plan))
         inherited.append(self._theirs[_LAUNCH_PLAN_FD])
         self._popen = self._sandbox.spawn(
             self._theirs[_LAUNCH_PLAN_FD],
@@ -87,9 +89,9 @@ class Starter:
             pass_fds=inherited,
         )
         self._close(self._theirs)
-        self._record = self._sandbox.journal.note_process(self._record, self._popen.pid)
         deadline = time.monotonic() + _START_S
         init_pid = self._read_init_pid(deadline)
+        self._record = self._sandbox.journal.note_process(self._record, init_pid)
         self._ours["init"] = os.pidfd_open(init_pid)
         self._ours["work"] = self._open_work(init_pid, deadline)
         self._limit_processes(init_pid)
@@ -119,7 +121,9 @@ class Starter:
     def abandon(self) -> None:
         """Take back everything after a failed start."""
         if self._popen is not None:
-            self._popen.send_signal(signal.SIGKILL)
+            # The launcher leads its own process group until the renter's program starts.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
         self._close(self._theirs)
         self._close(self._ours)
@@ -195,6 +199,7 @@ class Starter:
             "fds": wanted,
             "block_fd": arguments.BLOCK_FD,
             "rlimits": self._rlimits(),
+            "parent": os.getpid(),
             "uid": uid,
             "gid": uid,
             "argv": [bwrap, "--args", str(arguments.ARGUMENTS_FD), "--", *self._spec.argv],
