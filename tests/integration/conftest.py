@@ -111,7 +111,9 @@ def key_of(number: int) -> LocalAccount:
 
 @dataclass(frozen=True)
 class Accounts:
-    """Keys of the parties on the test chain; each has ether, and all but the deployer 10,000 tUSD."""
+    """Keys of the parties on the test chain; each has ether, and all but the deployer 10,000
+    tUSD.
+    """
 
     deployer: LocalAccount
     renter: LocalAccount
@@ -142,7 +144,9 @@ def new_anvil(
 
 @pytest.fixture(scope="session")
 def anvil(new_anvil: Callable[..., Anvil]) -> Anvil:
-    """The session's chain: real block time of a second, shared, so leave its time and blocks alone."""
+    """The session's chain: real block time of a second, shared, so leave its time and blocks
+    alone.
+    """
     return new_anvil()
 
 
