@@ -170,7 +170,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def load_model(model: nn.Module, folder: Path, *, name: str = "model") -> None:
+def load_model(model: nn.Module, path: Path, *, name: str = "model") -> None:
     """Load a module's parameters and buffers from a checkpoint, for evaluation.
 
     Parameters
@@ -178,8 +178,8 @@ def load_model(model: nn.Module, folder: Path, *, name: str = "model") -> None:
     model
         A module built like the one that was trained. Its train/eval flags become those of the
         checkpoint: call ``model.eval()`` afterwards.
-    folder
-        The checkpoint's folder.
+    path
+        The checkpoint's folder, or a file in it.
     name
         Name under which the module was given to the run.
 
@@ -188,7 +188,7 @@ def load_model(model: nn.Module, folder: Path, *, name: str = "model") -> None:
     CheckpointBrokenError, CheckpointMismatchError
         When the checkpoint cannot be read or is of another model.
     """
-    saved, _ = read_folder(folder)
+    saved, _ = read_folder(path if path.is_dir() else path.parent)
     if name not in saved.tree["modules"]:
         raise CheckpointMismatchError(f"the checkpoint holds no module {name!r}")
     restore_module(model, name, saved.tree["modules"][name], saved.tensors)

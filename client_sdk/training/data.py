@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import blake3
 import torch
 
+from client_sdk.protocol.seed import stream_seed
 from client_sdk.training.errors import OptionError
 from client_sdk.training.options import DataOptions
-
-_SEED_CONTEXT = b"gridlease/training/seed/1"
-_MAX_TORCH_SEED_BITS = 63
-
-
-def derive_seed(seed: int, purpose: str, *indices: int) -> int:
-    """Seed of one use of randomness: 63 bits of blake3(context, seed, purpose, indices).
-
-    Parameters
-    ----------
-    seed
-        The run's seed, any non-negative size.
-    purpose
-        What the numbers are for; different purposes never share a stream.
-    indices
-        Non-negative position, for instance the epoch.
-    """
-    hasher = blake3.blake3(_SEED_CONTEXT)
-    for part in (str(seed), purpose, *map(str, indices)):
-        text = part.encode()
-        hasher.update(len(text).to_bytes(4, "big") + text)
-    return int.from_bytes(hasher.digest(8), "big") >> (64 - _MAX_TORCH_SEED_BITS)
 
 
 class DataOrder:
@@ -75,5 +53,5 @@ class DataOrder:
     def _order_of(self, epoch: int) -> torch.Tensor:
         if not self._options.shuffle:
             return torch.arange(self._num_examples)
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
+        generator = torch.Generator().manual_seed(stream_seed(self._seed, "order", epoch))
         return torch.randperm(self._num_examples, generator=generator)

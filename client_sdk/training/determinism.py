@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from client_sdk.training.data import derive_seed
+from client_sdk.protocol.seed import stream_seed
 
 # cuBLAS reads this when its handle is made; without it some products are not reproducible.
 CUBLAS_WORKSPACE_CONFIG = ":4096:8"
@@ -47,10 +47,10 @@ def apply(*, seed: int, num_threads: int) -> None:
 
 def seed_everything(seed: int) -> None:
     """Seed torch (all devices), numpy's global generator and `random`."""
-    torch.manual_seed(derive_seed(seed, "torch"))
+    torch.manual_seed(stream_seed(seed, "torch"))
     # The renter's code may use numpy's global generator, so it is seeded as well.
-    np.random.seed(derive_seed(seed, "numpy") % 2**32)
-    random.seed(derive_seed(seed, "python"))
+    np.random.seed(stream_seed(seed, "numpy") % 2**32)
+    random.seed(stream_seed(seed, "python"))
 
 
 def capture_random_state() -> dict[str, Any]:

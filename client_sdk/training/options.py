@@ -41,8 +41,8 @@ class LocalOptions:
         for name in ("segment_steps", "max_segments", "num_threads"):
             if getattr(self, name) < 1:
                 raise OptionError(f"LocalOptions.{name} must be at least 1")
-        if self.seed < 0:
-            raise OptionError("LocalOptions.seed must not be negative")
+        if not 0 <= self.seed < 2**53:
+            raise OptionError("LocalOptions.seed must be from 0 to 2**53 - 1, as a lease's seed is")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,9 +26,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
+from client_sdk.protocol.seed import stream_seed
 from client_sdk.training import session as sessions
 from client_sdk.training.boundary import Boundary
-from client_sdk.training.data import DataOrder, derive_seed
+from client_sdk.training.data import DataOrder
 from client_sdk.training.errors import OptionError, TrainingError
 from client_sdk.training.options import DataOptions
 from client_sdk.training.outputs import write_output
@@ -260,7 +261,7 @@ class Run:
             self._clock.start()
         if self._done:
             return False
-        self._generator.manual_seed(derive_seed(self._session.seed, "step", self._step))
+        self._generator.manual_seed(stream_seed(self._session.seed, "step", self._step))
         self._indices = indices_of(self._step)
         self._open = True
         return True

@@ -22,12 +22,16 @@ class Control:
     ----------
     events_fd, commands_fd
         Descriptors; closed ones are left alone.
+
+    Commands are ``{"command": "stop"}`` and ``{"command": "taken", "segment": n}``: the worker has
+    its own copy of that segment's checkpoint.
     """
 
     def __init__(self, events_fd: int = EVENTS_FD, commands_fd: int = COMMANDS_FD) -> None:
         self._events_fd: int | None = events_fd if _is_open(events_fd) else None
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._taken: list[int] = []
         if _is_open(commands_fd):
             # A daemon: it may wait for a command for ever, which must not keep the process alive.
             threading.Thread(target=self._listen, args=(commands_fd,), daemon=True).start()
@@ -56,19 +60,29 @@ class Control:
         """Wait until a stop is asked for, at most `timeout_s` seconds; tell whether it was."""
         return self._stop.wait(timeout_s)
 
+    def taken_segments(self) -> list[int]:
+        """Segments that the worker took since the last call."""
+        with self._lock:
+            taken, self._taken = self._taken, []
+        return taken
+
     def _listen(self, descriptor: int) -> None:
         with os.fdopen(descriptor, "rb", closefd=False) as commands:
             for line in commands:
-                if _command(line) == "stop":
-                    self._stop.set()
+                self._obey(line)
 
-
-def _command(line: bytes) -> object:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value.get("command") if isinstance(value, dict) else None
+    def _obey(self, line: bytes) -> None:
+        """Follow one command; what a newer worker may say beyond these is passed over."""
+        try:
+            value = json.loads(line)
+        except ValueError:
+            return
+        match value:
+            case {"command": "stop"}:
+                self._stop.set()
+            case {"command": "taken", "segment": int(segment)}:
+                with self._lock:
+                    self._taken.append(segment)
 
 
 def _is_open(descriptor: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 SCHEMA = "gridlease/task/1"
 _MAX_TASK_BYTES = 1 << 20
-_MAX_INT = 2**53 - 1
+_MAX_INT = 2**53 - 1  # what `client_sdk.protocol.seed.job_seed` gives fits
 _MAX_THREADS = 1024
 _MAX_SEGMENTS = 0xFFFF
 _MAX_STEPS = 20_000  # what a segment's record can hold
@@ -108,7 +108,7 @@ def parse_task(value: object) -> Task:
     task = Task(
         mode=mode,
         lease_id=fields.take("lease_id", _hash),
-        seed=fields.take("seed", _seed),
+        seed=fields.take("seed", _integer(0, _MAX_INT)),
         threads=fields.take("threads", _integer(1, _MAX_THREADS)),
         entry=fields.take("entry", _relative_path),
         args=fields.take("args", _texts),
@@ -208,13 +208,6 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
         return value
 
     return check
-
-
-def _seed(value: Any) -> int:
-    # A seed has up to 256 bits: beyond what a JSON number carries it comes as text.
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,78}", value):
-        return int(value)
-    return _integer(0, _MAX_INT)(value)
 
 
 def _segment_or_none(value: Any) -> int | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from client_sdk.protocol.records import metrics_to_json
@@ -27,8 +29,9 @@ _STEP_EVENT_INTERVAL_S = 0.25
 class WorkerObserver:
     """Passes what a run does on to the worker."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, segments_dir: Path) -> None:
         self._control = control
+        self._segments_dir = segments_dir
         self._last_step_event_s = -_STEP_EVENT_INTERVAL_S
         self.last_record: Mapping[str, Any] | None = None
         self.probed = False
@@ -45,6 +48,9 @@ class WorkerObserver:
 
     def on_segment(self, segment: int, record: Mapping[str, Any]) -> None:
         self.last_record = record
+        # Here rather than when the command comes, so that the script's thread alone touches files.
+        for taken in self._control.taken_segments():
+            shutil.rmtree(self._segments_dir / str(taken), ignore_errors=True)
         self._control.send("segment", segment=segment, record=record)
 
     def on_probe(self, result: sessions.ProbeResult) -> None:
@@ -73,7 +79,7 @@ def run_training(task: Task, control: Control) -> ExitCode:
     """
     # Asked to end from outside: finish the running segment, as with the stop command.
     signal.signal(signal.SIGTERM, lambda *_: control.request_stop())
-    observer = WorkerObserver(control)
+    observer = WorkerObserver(control, task.out_dir / "segments")
     session = sessions.Session(
         lease_id=task.lease_id,
         seed=task.seed,
