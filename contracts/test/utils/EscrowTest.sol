@@ -3,10 +3,10 @@ pragma solidity 0.8.37;
 
 import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
 import {IOwnable, ITestToken} from "./Interfaces.sol";
-import {Vm, vm} from "./Vm.sol";
+import {vm} from "./Vm.sol";
 
-/// @notice One market with one listed machine, and the steps that most tests start from. Amounts are
-/// odd on purpose, so that a rounding mistake shows.
+/// @notice One market with one listed machine, and the steps that most tests start from. Amounts
+/// are odd on purpose, so that a rounding mistake shows.
 abstract contract EscrowTest {
     /// @notice Ledger credits of all parties, compared as a whole.
     struct Credits {
@@ -34,7 +34,7 @@ abstract contract EscrowTest {
     uint256 internal constant STAKE = 200_000_000;
     uint256 internal constant COST = uint256(PRICE) * SEGMENTS;
     uint256 internal constant CHALLENGE_BOND = 2 * uint256(PRICE);
-    bytes internal constant DOCUMENT = '{"gpu":"test"}';
+    bytes internal constant DOCUMENT = "{\"gpu\":\"test\"}";
     bytes32 internal constant CLASS = keccak256("class");
     bytes32 internal constant TRACE = keccak256("trace");
 
