@@ -75,6 +75,8 @@ class WorkerSettings:
     """Stake to hold at least, topped up from the owner's balance at start."""
     bond_bps: int = 10_000
     """Bond per lease, in basis points of the lease's cost."""
+    audit_bps: int = 300
+    """Share of each payment for the auditors, in basis points."""
     allow_weak_isolation: bool = False
     """Provider's consent to sandboxes whose memory limit cannot be enforced."""
     region: str = "local"
@@ -185,7 +187,7 @@ def parse_settings(values: dict[str, Any], base: Path) -> WorkerSettings:
     )
 
 
-def _convert(name: str, kind: str, value: object, base: Path) -> object:
+def _convert(name: str, kind: str, value: object, base: Path) -> Any:
     """Check one value against its field's type and build the Python value."""
     if value is None and kind.endswith("| None"):
         return None
@@ -244,6 +246,7 @@ def _problems(settings: WorkerSettings) -> list[str]:
 _LEAST: dict[str, float] = {
     "chain_id": 1,
     "bond_bps": 0,
+    "audit_bps": 0,
     "disk_bytes": 1024**2,
     "max_segments": 1,
     "confirmations": 1,

@@ -1,0 +1,194 @@
+"""What this machine says of itself, and the listing on the chain that says it to everybody.
+
+The hardware class is measured in the sandbox that jobs will run in, kept in the journal, and
+measured again before each lease (stage ``accept``).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from client_sdk.protocol.addresses import is_zero_address, same_address
+from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.machine import Isolation, MachineDocument
+from client_sdk.protocol.money import parse_amount
+from contracts.bindings import Token
+from contracts.events import Listed
+from worker_agent.context import Context
+from worker_agent.errors import SettingsError, Unrecoverable
+from worker_agent.hardware.classify import HardwareClass, measure_class
+from worker_agent.hardware.document import machine_document
+from worker_agent.hardware.facts import MachineFacts, read_facts
+from worker_agent.sandbox.base import Sandbox
+
+log = logging.getLogger(__name__)
+_KIND = "machine"
+_LISTING = "listing"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """This machine's listing."""
+
+    listing_id: bytes
+    machine_hash: bytes
+    document: MachineDocument
+
+
+def describe_machine(context: Context, sandbox: Sandbox) -> tuple[MachineFacts, MachineDocument]:
+    """Measure this machine, or take from the journal what was measured on the same machine.
+
+    Raises
+    ------
+    HardwareError
+        The probe fails, or gives different bits each time.
+    """
+    facts = read_facts(context.folder("sandbox"))
+    same = f"{facts.cpu_name}|{facts.cpu_count}|{facts.gpu_name}|{facts.inventory.driver}"
+    known = context.journal.get(_KIND, same)
+    if known is not None:
+        document = MachineDocument.from_json(known["document"])
+        if document.encryption_key == context.encryption_key.public:
+            return facts, document
+    measured = measure_class(sandbox, facts)
+    document = _document(context, sandbox, facts, measured)
+    context.journal.put(_KIND, same, {"document": document.to_json()})
+    return facts, document
+
+
+def _document(
+    context: Context, sandbox: Sandbox, facts: MachineFacts, measured: HardwareClass
+) -> MachineDocument:
+    return machine_document(
+        facts,
+        measured,
+        Isolation(sandbox.isolation.value),
+        encryption_key=context.encryption_key.public,
+        region=context.settings.region,
+    )
+
+
+def register(context: Context, document: MachineDocument) -> Listing:
+    """Make sure that the machine is listed, its operator is this key, and the stake is there.
+
+    Idempotent; asks the chain each time, so that a lost block is noticed.
+
+    Raises
+    ------
+    SettingsError
+        Something is missing that only the owner can do, and its key is not on this machine.
+    """
+    listing_id = _find_listing(context, document)
+    if listing_id is None:
+        listing_id = _list(context, document)
+    context.journal.put(_LISTING, document.machine_hash().hex(), {"listing_id": listing_id.hex()})
+    _ensure_operator(context, listing_id)
+    _ensure_stake(context)
+    return Listing(listing_id=listing_id, machine_hash=document.machine_hash(), document=document)
+
+
+def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
+    """Our active listing of this machine: the journaled one, else one found on the chain."""
+    chain, machine_hash = context.chain, document.machine_hash()
+    known = context.journal.get(_LISTING, machine_hash.hex())
+    candidates = [bytes.fromhex(known["listing_id"])] if known else []
+    if not candidates:
+        events = chain.events(chain.deployment.start_block, chain.head())
+        candidates = [
+            event.listing_id
+            for event in reversed(events)
+            if isinstance(event, Listed) and event.machine_hash == machine_hash
+        ]
+    for listing_id in candidates:
+        found = chain.view(chain.escrow.listing_of(listing_id))
+        ours = same_address(found.provider, context.provider)
+        right = found.machine_hash == machine_hash
+        if ours and right and found.active and same_address(found.token, context.token.address):
+            return listing_id
+    return None
+
+
+def _list(context: Context, document: MachineDocument) -> bytes:
+    owner = context.owner_sender
+    if owner is None:
+        raise SettingsError(
+            f"this machine (machineHash {to_hex(document.machine_hash())}) is not listed by "
+            f"{context.provider}: run `gridlease worker init --list` where the owner's key is, "
+            "or set owner_key_file"
+        )
+    settings, decimals = context.settings, context.token.decimals
+    quoted = parse_amount(settings.price_per_hour, decimals)
+    cap = (
+        2 * quoted
+        if settings.max_price_per_hour is None
+        else parse_amount(settings.max_price_per_hour, decimals)
+    )
+    call = context.chain.escrow.list_machine(
+        document.hardware_class,
+        context.token.address,
+        max(cap, quoted),
+        str(context.account.address),
+        document.canonical(),
+    )
+    # One key for one listing of this machine; a delisted one is listed again under another key.
+    count = sum(isinstance(event, Listed) for event in _all_events(context))
+    receipt = owner.send(call, f"list:{document.machine_hash().hex()}:{count}", retry=True)
+    for event in receipt.events:
+        if isinstance(event, Listed):
+            log.info("listed as %s", to_hex(event.listing_id))
+            return event.listing_id
+    raise Unrecoverable("the listing's transaction has no Listed event")
+
+
+def _all_events(context: Context) -> list[object]:
+    chain = context.chain
+    return list(chain.events(chain.deployment.start_block, chain.head()))
+
+
+def _ensure_operator(context: Context, listing_id: bytes) -> None:
+    chain, operator = context.chain, str(context.account.address)
+    current = chain.view(chain.escrow.listing_of(listing_id)).operator
+    if same_address(current, operator):
+        return
+    if context.owner_sender is None:
+        raise SettingsError(
+            f"the listing's operator is {current}, not {operator}: the owner must set it"
+        )
+    key = f"operator:{listing_id.hex()}:{current}:{operator}"
+    context.owner_sender.send(chain.escrow.set_operator(listing_id, operator), key, retry=True)
+
+
+def _ensure_stake(context: Context) -> None:
+    """Top the stake up to the configured amount, from the owner's balance."""
+    chain, token = context.chain, context.token
+    wanted = parse_amount(context.settings.stake, token.decimals)
+    stake = chain.view(chain.escrow.stake_of(context.provider, token.address))
+    missing = wanted - (stake.total - stake.unbonding)
+    if missing <= 0 or context.owner_sender is None:
+        return
+    balance = chain.token_balance(token.address, context.provider)
+    if balance < missing:
+        log.warning("the owner holds %d of the %d that are to be staked", balance, missing)
+        return
+    # The keys name the stake before: the same top-up is never sent twice, a later one is another.
+    suffix = f"{token.address}:{stake.total}:{missing}"
+    approve = Token(token.address).approve(chain.escrow.address, missing)
+    context.owner_sender.send(approve, f"approve-stake:{suffix}", retry=True)
+    stake_call = chain.escrow.stake(token.address, missing)
+    context.owner_sender.send(stake_call, f"stake:{suffix}", retry=True)
+    log.info("staked %d", missing)
+
+
+def arbiter_of(context: Context) -> str:
+    """The arbiter that this worker's terms name.
+
+    Raises
+    ------
+    SettingsError
+        The deployment names none.
+    """
+    arbiter = context.chain.deployment.arbiter
+    if arbiter is None or is_zero_address(arbiter):
+        raise SettingsError("the deployment names no arbiter")
+    return arbiter

@@ -1,0 +1,208 @@
+"""The exchange between a worker and an auditor (or the arbiter), as markets pass it on.
+
+Order of messages: the market assigns; the worker gives inputs; the auditor signs its result, blind;
+the worker opens; the auditor says what came of it. Both sides recompute everything that a market
+could lie about: the draw, the commit, the keys' owners.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from client_sdk.protocol.addresses import checksum_address
+from client_sdk.protocol.canonical import hash_from_hex
+from client_sdk.protocol.errors import MessageError, ProtocolError
+from client_sdk.protocol.ids import IdKind, check_id
+from client_sdk.protocol.records import BoundaryOpening
+from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.wire import Reader, check_text
+from worker_agent.errors import RejectedInput
+from worker_agent.market import Json, Market
+
+MAX_SEALED_KEY_BYTES: Final = 1024
+_MAX_DATA_ITEMS: Final = 256
+
+
+class AuditKind(StrEnum):
+    """Why a segment is re-executed."""
+
+    AUDIT = "audit"  # the beacon drew it after a commit
+    ARBITRATION = "arbitration"  # somebody challenged it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifacts:
+    """Addresses of the encrypted inputs of a job."""
+
+    manifest: str
+    bundle: str
+    data: Mapping[str, str]
+    extra: Mapping[str, str]
+    checkpoint: str | None = None
+    """Encrypted checkpoint to resume from; ``None`` for segment 0."""
+
+    def to_json(self) -> Json:
+        """JSON form."""
+        return {
+            "manifest": self.manifest,
+            "bundle": self.bundle,
+            "data": dict(self.data),
+            "extra": dict(self.extra),
+            "checkpoint": self.checkpoint,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditInputs:
+    """What the worker hands over."""
+
+    sealed_key: bytes
+    """Job key, wrapped to the auditor."""
+    artifacts: Artifacts
+    opening: BoundaryOpening | None
+    """Opening of the segment before; ``None`` for segment 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditTask:
+    """One row of a market's audits, as one party sees it."""
+
+    audit_id: str
+    kind: AuditKind
+    state: AuditState
+    lease_id: bytes
+    segment: int
+    auditor: str
+    auditor_key: bytes
+    """X25519 public key of the auditor."""
+    commit_root: bytes
+    """Root that the contract stored after the commit in question."""
+    pool: tuple[str, ...] | None
+    """Addresses that the market drew from, when it says so."""
+    inputs: AuditInputs | None
+    reported: bool
+    opening: BoundaryOpening | None
+    """Opening of the segment itself."""
+
+
+def parse_task(value: object) -> AuditTask:
+    """Read one audit.
+
+    Raises
+    ------
+    RejectedInput
+        The market's row is malformed.
+    """
+    try:
+        reader = Reader(value, "audit")
+        commit = reader.inner("commit")
+        pool = None
+        if reader.has("pool"):
+            pool = reader.items("pool", checksum_address)
+        return AuditTask(
+            audit_id=check_id(reader.raw("audit_id"), IdKind.AUDIT, "audit_id"),
+            kind=AuditKind(reader.text("kind", max_length=32)),
+            state=AuditState(reader.text("state", max_length=32)),
+            lease_id=reader.digest("lease_id"),
+            segment=reader.integer("segment", high=65_534),
+            auditor=checksum_address(reader.raw("auditor"), "auditor"),
+            auditor_key=reader.digest("auditor_key"),
+            commit_root=commit.digest("root"),
+            pool=pool,
+            inputs=_parse_inputs(reader.inner("inputs")) if reader.has("inputs") else None,
+            reported=reader.flag("reported"),
+            opening=_parse_opening(reader),
+        )
+    except (ProtocolError, ValueError) as error:
+        raise RejectedInput(f"a market sent a malformed audit: {error}") from error
+
+
+def parse_artifacts(value: object, path: str = "artifacts") -> Artifacts:
+    """Read addresses of artifacts.
+
+    Raises
+    ------
+    MessageError
+        They are malformed.
+    """
+    reader = Reader(value, path)
+    extra = {}
+    if reader.has("extra"):
+        extra = reader.mapping("extra", _address, max_items=_MAX_DATA_ITEMS)
+    return Artifacts(
+        manifest=_address(reader.raw("manifest"), reader.at("manifest")),
+        bundle=_address(reader.raw("bundle"), reader.at("bundle")),
+        data=reader.mapping("data", _address, max_items=_MAX_DATA_ITEMS),
+        extra=extra,
+        checkpoint=_address(reader.raw("checkpoint"), reader.at("checkpoint"))
+        if reader.has("checkpoint")
+        else None,
+    )
+
+
+def parse_base64(value: object, path: str, max_bytes: int) -> bytes:
+    """Read bounded base64 text."""
+    text = check_text(value, path, max_length=max_bytes * 2)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise MessageError(path, "expected base64") from error
+    if len(data) > max_bytes:
+        raise MessageError(path, f"longer than {max_bytes} bytes")
+    return data
+
+
+def give_inputs(market: Market, audit_id: str, inputs: AuditInputs) -> None:
+    """Hand the inputs over; again is harmless."""
+    market.post(
+        f"/v1/audits/{audit_id}/inputs",
+        {
+            "sealed_key": base64.b64encode(inputs.sealed_key).decode(),
+            "artifacts": inputs.artifacts.to_json(),
+            "opening": inputs.opening.to_json() if inputs.opening else None,
+        },
+    )
+
+
+def give_opening(market: Market, audit_id: str, opening: BoundaryOpening) -> None:
+    """Open the audited segment; only after the report is posted."""
+    market.post(f"/v1/audits/{audit_id}/opening", {"opening": opening.to_json()})
+
+
+def give_report(market: Market, audit_id: str, report: Json, signature: bytes) -> None:
+    """Post an auditor's signed result."""
+    market.post(
+        f"/v1/audits/{audit_id}/report",
+        {"report": report, "signature": "0x" + signature.hex()},
+    )
+
+
+def give_outcome(market: Market, audit_id: str, agreed: bool, evidence: Mapping[str, Any]) -> None:
+    """Say what came of an audit."""
+    result = "agreed" if agreed else "mismatch"
+    market.post(f"/v1/audits/{audit_id}/outcome", {"result": result, "evidence": dict(evidence)})
+
+
+def _address(value: object, path: str) -> str:
+    """An artifact's address: 64 hexadecimal digits."""
+    return hash_from_hex(f"0x{check_text(value, path, 64, 64)}", path).hex()
+
+
+def _parse_inputs(reader: Reader) -> AuditInputs:
+    sealed = parse_base64(reader.raw("sealed_key"), "sealed_key", MAX_SEALED_KEY_BYTES)
+    return AuditInputs(
+        sealed_key=sealed,
+        artifacts=parse_artifacts(reader.raw("artifacts"), reader.at("artifacts")),
+        opening=_parse_opening(reader),
+    )
+
+
+def _parse_opening(reader: Reader) -> BoundaryOpening | None:
+    if not reader.has("opening"):
+        return None
+    return BoundaryOpening.from_json(reader.raw("opening"), reader.at("opening"))

@@ -1,0 +1,195 @@
+"""A job's inputs: fetched, decrypted, and held against every hash before anything looks inside.
+
+*Covered:* the manifest is the one that ``jobHash`` names; code and data are the ones that the
+manifest names; sizes are bounded by what the manifest says and by this worker's limits; archives
+are unpacked without links, devices or ways out. *Not covered:* what the code does; that is the
+sandbox's business.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from client_sdk import sealing
+from client_sdk.protocol.bundle import BundleLimits, unpack
+from client_sdk.protocol.errors import ProtocolError
+from client_sdk.protocol.manifest import MAX_MANIFEST_BYTES, DataKind, JobManifest
+from worker_agent.checkpoints import MAX_RECORD_BYTES, MAX_STATE_BYTES
+from worker_agent.errors import BadArtifact
+from worker_agent.exchange import Artifacts
+from worker_agent.market import Market
+from worker_agent.sandbox.files import make_readable
+
+#: Largest code bundle, in bytes.
+MAX_BUNDLE_BYTES: Final = 1 << 30
+_COMPLETE: Final = "complete"
+_MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class JobInputs:
+    """Checked inputs of one job on this machine's disk."""
+
+    manifest: JobManifest
+    code: Path
+    """Folder shown as ``/code``."""
+    data: Path
+    """Folder whose entries are shown under ``/data``."""
+
+
+def sealed_limit(plain_bytes: int) -> int:
+    """Largest ciphertext of a plaintext: header, and a tag for each piece of a MiB."""
+    return plain_bytes + 64 * (plain_bytes // (1 << 20) + 2) + 1024
+
+
+def load_inputs(folder: Path, job_hash: bytes) -> JobInputs | None:
+    """Find inputs that were fetched before and are complete."""
+    try:
+        marker = (folder / _COMPLETE).read_text(encoding="ascii")
+        if marker != job_hash.hex():
+            return None
+        manifest = JobManifest.from_bytes((folder / _MANIFEST).read_bytes(), job_hash)
+    except (OSError, ProtocolError):
+        return None
+    return JobInputs(manifest, folder / "code", folder / "data")
+
+
+def fetch_inputs(
+    market: Market, artifacts: Artifacts, job_key: bytes, job_hash: bytes, folder: Path
+) -> JobInputs:
+    """Fetch, decrypt, check and unpack a job's inputs; what is there already is not fetched again.
+
+    Parameters
+    ----------
+    market:
+        Serves the ciphertexts, and is not trusted.
+    artifacts:
+        Addresses of the ciphertexts.
+    job_key:
+        The job's 32-byte key.
+    job_hash:
+        What the manifest must hash to.
+    folder:
+        Where the inputs will lie.
+
+    Raises
+    ------
+    BadArtifact
+        Something is not what its hash says, or passes a limit.
+    NetworkFailed
+        The market does not serve it.
+    """
+    found = load_inputs(folder, job_hash)
+    if found is not None:
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    fetcher = _Fetcher(market, job_key, folder)
+    try:
+        raw = fetcher.plain("manifest", artifacts.manifest, MAX_MANIFEST_BYTES).read_bytes()
+        manifest = JobManifest.from_bytes(raw, job_hash)
+        _fetch_code(fetcher, artifacts, manifest)
+        _fetch_data(fetcher, artifacts, manifest)
+    except (ProtocolError, sealing.SealingError) as error:
+        raise BadArtifact(str(error)) from error
+    inputs = JobInputs(manifest, folder / "code", folder / "data")
+    for path in (inputs.code, inputs.data):
+        make_readable(path)
+    (folder / _MANIFEST).write_bytes(raw)
+    _write_durably(folder / _COMPLETE, job_hash.hex())
+    return inputs
+
+
+def fetch_checkpoint(
+    market: Market, address: str, job_key: bytes, segment: int, folder: Path, max_bytes: int
+) -> Path:
+    """Fetch a checkpoint that another machine wrote; its state is still to be checked.
+
+    Raises
+    ------
+    BadArtifact
+        It cannot be decrypted or unpacked.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    limit = max_bytes + MAX_STATE_BYTES + MAX_RECORD_BYTES
+    try:
+        fetcher = _Fetcher(market, job_key, folder)
+        plain = fetcher.plain(f"checkpoint:{segment}", address, limit)
+        target = folder / "checkpoint"
+        _unpack(plain, target, None, BundleLimits(num_files=8, total_bytes=limit, depth=0))
+    except (ProtocolError, sealing.SealingError) as error:
+        raise BadArtifact(str(error)) from error
+    make_readable(target)
+    return target
+
+
+class _Fetcher:
+    """Fetches ciphertexts and decrypts them, each bound to its place by its aad."""
+
+    def __init__(self, market: Market, job_key: bytes, folder: Path) -> None:
+        self._market = market
+        self._job_key = job_key
+        self._folder = folder
+
+    def plain(self, place: str, address: str, max_bytes: int) -> Path:
+        """Fetch one artifact and return the file with its plaintext."""
+        sealed, plain = self._folder / ".sealed", self._folder / ".plain"
+        try:
+            self._market.fetch_artifact(address, sealed, sealed_limit(max_bytes))
+            if sealing.address_of_file(sealed) != address:
+                raise BadArtifact(f"{place}: the market served other bytes than {address}")
+            sealing.decrypt_file(self._job_key, sealed, plain, place.encode())
+        finally:
+            sealed.unlink(missing_ok=True)
+        return plain
+
+
+def _fetch_code(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:
+    plain = fetcher.plain("bundle", artifacts.bundle, MAX_BUNDLE_BYTES)
+    limits = BundleLimits(total_bytes=MAX_BUNDLE_BYTES)
+    target = fetcher._folder / "code"
+    _unpack(plain, target, manifest.bundle_hash, limits)
+    for program in (manifest.entry, manifest.evaluate):
+        if program and not (target / program).is_file():
+            raise BadArtifact(f"the bundle holds no {program[:80]}")
+
+
+def _fetch_data(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:
+    folder = fetcher._folder / "data"
+    folder.mkdir(mode=0o755)
+    for item in manifest.data:
+        address = artifacts.data.get(item.name)
+        if address is None:
+            raise BadArtifact(f"the order brings no data {item.name!r}")
+        plain = fetcher.plain(f"data:{item.name}", address, item.size)
+        limits = BundleLimits(total_bytes=item.size)
+        if item.kind is DataKind.FOLDER:
+            _unpack(plain, folder / item.name, item.hash, limits)
+            continue
+        single = fetcher._folder / ".single"
+        shutil.rmtree(single, ignore_errors=True)
+        _unpack(plain, single, item.hash, limits)
+        if [entry.name for entry in single.iterdir()] != [item.name]:
+            raise BadArtifact(f"data {item.name!r} is not one file of that name")
+        (single / item.name).rename(folder / item.name)
+        single.rmdir()
+
+
+def _unpack(plain: Path, target: Path, expected: bytes | None, limits: BundleLimits) -> None:
+    try:
+        with plain.open("rb") as source:
+            unpack(source, target, expected_hash=expected, limits=limits)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

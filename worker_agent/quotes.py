@@ -1,0 +1,195 @@
+"""Terms for one order: pure arithmetic on the order, the offer, the settings and what was measured.
+
+Rounding: a segment's price is rounded up once, from its measured duration; the bond is rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from client_sdk.protocol.addresses import same_address
+from client_sdk.protocol.canonical import ZERO_HASH
+from client_sdk.protocol.manifest import JobManifest
+from client_sdk.protocol.money import BPS, price_per_segment_up
+from client_sdk.protocol.offers import Offer
+from client_sdk.protocol.orders import Order
+from client_sdk.protocol.terms import Terms
+from client_sdk.protocol.units import format_duration, format_size
+from worker_agent.errors import OrderRejected
+from worker_agent.settings import WorkerSettings
+
+#: Part of the measured duration of a segment that no segment undercuts; protocol: at most half.
+_MIN_SEGMENT_PART: Final = 0.4
+_START_SPARE_S: Final = 120
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What the probe found."""
+
+    step_s: float
+    """Median seconds of an optimizer step; zero for a metered job."""
+    boundary_s: float
+    """Seconds for state hash and checkpoint at a segment's end."""
+    state_bytes: int
+
+    def segment_s(self, manifest: JobManifest) -> float:
+        """Seconds of one segment."""
+        if manifest.metered:
+            return float(manifest.segment_seconds)
+        return self.step_s * manifest.segment_steps + self.boundary_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What this worker can give to one job."""
+
+    memory_bytes: int
+    disk_bytes: int
+    cpu_cores: int
+    gpu_name: str
+    gpu_count: int
+
+
+def check_order(order: Order, offer: Offer, now: int, total_stake: int) -> None:
+    """Refuse an order that does not fit our offer, before anything is fetched.
+
+    Raises
+    ------
+    OrderRejected
+        With a code and what the renter can do.
+    """
+    if order.expired(now):
+        raise OrderRejected("expired", "The order has expired; place it again.")
+    if offer.expired(now):
+        raise OrderRejected("expired", "The offer has expired; take a fresh one.")
+    if order.listing_id not in (ZERO_HASH, offer.listing_id):
+        raise OrderRejected("not_mine", "The order is for another listing.")
+    if not same_address(order.token, offer.token):
+        raise OrderRejected("unsupported", f"This worker is paid in {offer.token}.")
+    if not same_address(order.arbiter, offer.arbiter):
+        raise OrderRejected("unsupported", f"This worker's arbiter is {offer.arbiter}.")
+    if order.max_price_per_hour < offer.price_per_hour:
+        raise OrderRejected("over_budget", "The offer is dearer per hour than the order allows.")
+    if len(order.verifications) != 1 or not order.verifications <= offer.verifications:
+        names = ", ".join(sorted(offer.verifications))
+        raise OrderRejected("unsupported", f"This worker carries out: {names}.")
+    if order.min_stake > total_stake:
+        raise OrderRejected("over_budget", f"This worker's stake is {total_stake}.")
+
+
+def check_manifest(
+    manifest: JobManifest, order: Order, offer: Offer, machine: Machine, max_duration_s: int
+) -> None:
+    """Refuse a job that this machine cannot run as its manifest says.
+
+    Raises
+    ------
+    OrderRejected
+        With a code and what the renter can do.
+    """
+    if manifest.verification not in order.verifications:
+        raise OrderRejected("bad_inputs", "Order and manifest name different verification modes.")
+    if not manifest.metered and manifest.hardware_class != offer.hardware_class:
+        raise OrderRejected("wrong_class", "The manifest is for another hardware class.")
+    if manifest.image_digest != ZERO_HASH:
+        raise OrderRejected("unsupported", "This worker runs jobs on its own packages only.")
+    if manifest.memory_bytes > machine.memory_bytes:
+        limit = format_size(machine.memory_bytes)
+        raise OrderRejected("too_large", f"A job gets at most {limit} of memory here.")
+    if manifest.disk_bytes > machine.disk_bytes:
+        limit = format_size(machine.disk_bytes)
+        raise OrderRejected("too_large", f"A job gets at most {limit} of disk here.")
+    if manifest.threads > machine.cpu_cores:
+        raise OrderRejected("too_large", f"This machine gives a job {machine.cpu_cores} cores.")
+    if manifest.gpu_count > machine.gpu_count:
+        raise OrderRejected("too_large", f"This machine has {machine.gpu_count} GPUs.")
+    if order.max_duration_s > max_duration_s:
+        limit = format_duration(max_duration_s)
+        raise OrderRejected("too_long", f"A lease lasts at most {limit} here.")
+
+
+def make_terms(
+    order: Order,
+    offer: Offer,
+    manifest: JobManifest,
+    measured: Measured,
+    settings: WorkerSettings,
+    now: int,
+    free_stake: int,
+) -> Terms:
+    """Compute the terms that this worker will keep.
+
+    Parameters
+    ----------
+    order, offer:
+        What the renter wants, and what this worker promised.
+    manifest:
+        The checked job.
+    measured:
+        Result of the probe.
+    settings:
+        Windows and bond.
+    now:
+        Time of the latest block.
+    free_stake:
+        Stake that a new lease can lock.
+
+    Raises
+    ------
+    OrderRejected
+        The job does not fit budget or duration, or the stake does not carry its bond.
+    """
+    segment_s = measured.segment_s(manifest)
+    segments = min(order.segments, manifest.max_segments)
+    if segments > offer.max_segments:
+        raise OrderRejected("too_long", f"At most {offer.max_segments} segments; use longer ones.")
+    if manifest.metered and segment_s < offer.min_segment_seconds:
+        raise OrderRejected("unsupported", f"Segments last {offer.min_segment_seconds} s or more.")
+    price = max(1, price_per_segment_up(offer.price_per_hour, segment_s))
+    if segments * segment_s > order.max_duration_s:
+        needed = format_duration(math.ceil(segments * segment_s))
+        raise OrderRejected("too_long", f"{segments} segments take {needed} here; allow longer.")
+    if price * segments > order.budget:
+        raise OrderRejected("over_budget", f"The job costs {price * segments} here; raise budget.")
+    bond = 0 if manifest.metered else -(-price * segments * settings.bond_bps // BPS)
+    if bond > free_stake:
+        raise OrderRejected("busy", "This worker's free stake does not carry the bond.")
+    return Terms(
+        renter=order.renter,
+        provider=offer.provider,
+        operator=offer.operator,
+        token=offer.token,
+        arbiter=offer.arbiter,
+        listing_id=offer.listing_id,
+        machine_hash=offer.machine_hash,
+        job_hash=order.job_hash,
+        price_per_segment=price,
+        bond=bond,
+        segments=segments,
+        fee_bps=offer.fee_bps,
+        audit_bps=offer.audit_bps,
+        open_by=now + settings.open_within_s,
+        max_duration=order.max_duration_s,
+        predecessor=ZERO_HASH,
+        nonce=secrets.randbits(64),
+        **_periods(manifest, segment_s, settings, order.max_duration_s),
+    )
+
+
+def _periods(
+    manifest: JobManifest, segment_s: float, settings: WorkerSettings, max_duration_s: int
+) -> dict[str, int]:
+    """Periods that leave time for segments of this length, and are no shorter than our own."""
+    first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
+    return {
+        # An audit executes a segment twice in the worst case, and the arbiter likewise.
+        "window": 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10),
+        "dispute_timeout": max(settings.dispute_timeout_s, math.ceil(3 * segment_s) + 10),
+        "commit_grace": max(settings.commit_grace_s, math.ceil(1.5 * segment_s) + 10),
+        "first_commit_within": min(first, max_duration_s),
+        "min_segment_seconds": int(segment_s * _MIN_SEGMENT_PART),
+    }
