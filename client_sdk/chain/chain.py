@@ -241,7 +241,7 @@ class Chain:
         return self._call(call.to, call.data, call.name, sender=sender, value=call.value, at=block)
 
     def estimate_gas(self, call: Call, sender: str) -> int:
-        """Gas that the call takes at the newest block.
+        """Gas that the call takes in the newest state; some nodes count waiting transactions in.
 
         Raises
         ------

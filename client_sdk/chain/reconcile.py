@@ -4,7 +4,8 @@ The rules, for each attempt that is not settled (the caller holds the sender's l
 
 - A variant has a receipt: it is mined; with enough blocks on top it is settled.
 - Its nonce is still free: it goes out again if the node has forgotten it, with higher fees if it is
-  the first in line and old.
+  the first in line and old. What the contract refuses now is held back for a while: after lost
+  blocks it may build on somebody else's transaction, which has to come back first.
 - Its nonce is used, but by none of its variants: after some blocks it is signed anew at the end of
   the line.
 - Settled attempts whose nonce the chain calls free again were in lost blocks: they go out again,
@@ -42,6 +43,10 @@ behind a load balancer may serve the count before the receipt."""
 GAP_BLOCKS: Final = 3
 """Blocks for which a gap must stay before it is filled: its owner may still be broadcasting."""
 
+HOLD_BACK_S: Final = 30.0
+"""Seconds for which a lost call that the contract refuses is not broadcast. Afterwards it is, and
+the refusal becomes its result: later nonces must not wait for ever."""
+
 NO_OP_GAS: Final = 21_000
 
 logger = logging.getLogger(__name__)
@@ -69,6 +74,7 @@ class Reconciler:
         self._bump_after_s = bump_after_s
         self._fee_cap = fee_cap
         self._gap: tuple[int, int] | None = None  # (free nonce, block at which it was first seen)
+        self._held: dict[bytes, float] = {}  # lost transaction -> monotonic time of first refusal
 
     def run(self) -> None:
         """Apply the rules once."""
@@ -161,7 +167,8 @@ class Reconciler:
     def _keep_alive(self, attempt: Attempt, *, first: bool) -> None:
         newest = attempt.newest
         if newest.nonce != attempt.nonce or not self._chain.knows(newest.tx_hash):
-            self.broadcast(newest)
+            if not self._is_held_back(attempt):
+                self.broadcast(newest)
             return
         if not first or time.time() - newest.signed_at < self._bump_after_s:
             return
@@ -170,6 +177,20 @@ class Reconciler:
             logger.warning("%s waits, and its fees are at the cap", attempt.key)
         else:
             self._sign_again(attempt, attempt.nonce, fees, no_op=newest.no_op)
+
+    def _is_held_back(self, attempt: Attempt) -> bool:
+        newest = attempt.newest
+        if newest.no_op:
+            return False
+        try:
+            self._chain.simulate(attempt.call, self._account.address)
+        except CallReverted as error:
+            since = self._held.setdefault(newest.tx_hash, time.monotonic())
+            if time.monotonic() - since < HOLD_BACK_S:
+                logger.info("%s is held back: %s", attempt.key, error)
+                return True
+        self._held.pop(newest.tx_hash, None)
+        return False
 
     def _higher_fees(self, old: Variant) -> Fees | None:
         """Fees that replace a waiting transaction; `None` when the cap does not allow any."""
