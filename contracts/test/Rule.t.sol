@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {vm} from "./utils/Vm.sol";
+
+// rule
+// ├── given a lease that is not disputed: it should revert
+// ├── when the caller is not the arbiter of the terms: it should revert
+// ├── when the arbiter's time is over: it should revert
+// ├── when the number of good segments does not fit the verdict: it should revert
+// ├── when fraud
+// │   ├── it should pay the good segments, slash the whole bond, refund the rest, close
+// │   ├── it should return all challengers' bonds and reward the first with a tenth at most
+// │   ├── it should leave other leases' bonds and the rest of the stake alone
+// │   └── given a provider that challenged itself: it should still lose nine tenths of the bond
+// └── when honest
+//     ├── it should pay nothing from escrow and give the challengers' bonds to the provider
+//     ├── it should go on with the time that the window and all deadlines had left
+//     ├── it should allow a new challenge in the window
+//     └── given a friendly challenge of a late segment: it should not shorten the window
+contract RuleTest is EscrowTest {
+    function test_rule_givenActiveLease_reverts() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Active);
+        _rule(terms, false, 2);
+    }
+
+    function test_rule_givenClosedLease_reverts() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        _rule(terms, true, 0);
+        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _rule(terms, true, 0);
+    }
+
+    function test_rule_whenCallerIsNotArbiter_reverts(address caller) external {
+        vm.assume(caller != ARBITER);
+        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NotArbiter.selector, caller, ARBITER));
+        vm.prank(caller);
+        escrow.rule(terms, true, 0);
+    }
+
+    function test_rule_whenArbiterNamesItselfInOtherTerms_reverts() external {
+        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        terms.arbiter = STRANGER;
+        _expectNotDisputed(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        vm.prank(STRANGER);
+        escrow.rule(terms, true, 0);
+    }
+
+    function test_rule_whenTooLate_reverts() external {
+        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        uint256 deadline = START + 70 + DISPUTE_TIMEOUT;
+        vm.warp(deadline);
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.AfterDisputeTimeout.selector, deadline, deadline)
+        );
+        _rule(terms, true, 0);
+        vm.warp(deadline - 1);
+        _rule(terms, true, 0);
+    }
+
+    function test_rule_whenGoodSegmentsDoNotFit_reverts(bool fraud, uint16 good) external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        vm.warp(START + 50 + WINDOW);
+        _commit(terms, 4);
+        _challenge(CHALLENGER, terms, 3);
+        vm.assume(fraud ? good < 2 || good >= 4 : good != 4);
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.GoodSegmentsOutOfRange.selector, good, 2, 4)
+        );
+        _rule(terms, fraud, good);
+    }
+
+    // ------------------------------------------------------------------------------------- fraud
+
+    function test_rule_whenFraud_paysGoodSlashesAndRefunds(uint16 good) external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(5, 2);
+        good = good % 5;
+        uint256 reward = 2 * uint256(PRICE);
+        uint256 refund = COST - good * uint256(PRICE);
+        _expectEmit();
+        emit ILeaseEscrow.Ruled(leaseId, CHALLENGER, true, good, BOND - reward, reward, 0);
+        if (good != 0) {
+            (uint256 a, uint256 b, uint256 c) = _split(good * uint256(PRICE));
+            _expectEmit();
+            emit ILeaseEscrow.Settled(leaseId, good, a, b, c, TREASURY, AUDIT_POOL);
+        }
+        _expectEmit();
+        emit ILeaseEscrow.BondReturned(leaseId, CHALLENGER, CHALLENGE_BOND);
+        _expectEmit();
+        emit ILeaseEscrow.Closed(leaseId, ILeaseEscrow.CloseCause.Fraud, good, refund);
+        _rule(terms, true, good);
+        Credits memory expected = _paid(good, refund + BOND - reward);
+        expected.challenger = CHALLENGE_BOND + reward;
+        _assertCredits(expected);
+        _assertStake(STAKE - BOND, 0, 0);
+        vm.assertEq(escrow.leaseOf(leaseId).escrow, 0, "escrow");
+        ILeaseEscrow.Dispute memory none;
+        _assertDispute(leaseId, none);
+    }
+
+    function test_rule_whenFraudAndSmallBond_rewardsATenth() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.bond = 5_000_019;
+        _open(terms);
+        vm.warp(START + 50);
+        _commit(terms, 2);
+        _challenge(CHALLENGER, terms, 0);
+        vm.assertEq(escrow.challengeReward(terms), 500_001, "reward");
+        _rule(terms, true, 0);
+        vm.assertEq(_credits().challenger, CHALLENGE_BOND + 500_001, "challenger");
+        vm.assertEq(_credits().renter, COST + 5_000_019 - 500_001, "renter");
+    }
+
+    function test_rule_whenFraudAndNoBond_refundsOnly() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.bond = 0;
+        _open(terms);
+        vm.warp(START + 50);
+        _commit(terms, 2);
+        _challenge(CHALLENGER, terms, 0);
+        _rule(terms, true, 0);
+        vm.assertEq(_credits().challenger, CHALLENGE_BOND, "challenger");
+        vm.assertEq(_credits().renter, COST, "renter");
+        _assertStake(STAKE, 0, 0);
+    }
+
+    function test_rule_whenFraudAndPointedLower_returnsBothBonds() external {
+        (ILeaseEscrow.Terms memory terms,) = _disputed(5, 4);
+        _challenge(OTHER, terms, 1);
+        _rule(terms, true, 3);
+        Credits memory expected = _paid(3, COST - 3 * PRICE + BOND - 2 * PRICE);
+        expected.challenger = CHALLENGE_BOND + 2 * uint256(PRICE);
+        expected.other = CHALLENGE_BOND;
+        _assertCredits(expected);
+    }
+
+    function test_rule_whenFraud_leavesOtherBondsAlone() external {
+        ILeaseEscrow.Terms memory second = _terms();
+        second.nonce = 2;
+        _open(second);
+        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        _rule(terms, true, 0);
+        _assertStake(STAKE - BOND, BOND, 0);
+        _close(PROVIDER, second);
+        _assertStake(STAKE - BOND, 0, 0);
+    }
+
+    /// @dev Deterrence is counted with what this leaves: the provider paid the challenge itself.
+    function test_rule_givenProviderThatChallengesItself_losesNineTenths(uint96 bond, uint96 price)
+        external
+    {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.bond = uint96(bond % STAKE);
+        terms.pricePerSegment = 1 + uint96(price % 1e10);
+        _open(terms);
+        vm.warp(START + 50);
+        _commit(terms, 5);
+        uint256 before = _wealth(PROVIDER);
+        _challenge(PROVIDER, terms, 4);
+        _rule(terms, true, 0);
+        vm.assertLe(_wealth(PROVIDER), before - (uint256(terms.bond) * 9 / 10), "loss");
+        vm.assertEq(
+            _credits().renter,
+            uint256(terms.pricePerSegment) * SEGMENTS + terms.bond - escrow.challengeReward(terms),
+            "renter gets the rest"
+        );
+    }
+
+    // ------------------------------------------------------------------------------------ honest
+
+    function test_rule_whenHonest_paysNothingFromEscrow() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        _challenge(OTHER, terms, 1);
+        vm.warp(START + 170);
+        _expectEmit();
+        emit ILeaseEscrow.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 2 * CHALLENGE_BOND);
+        _rule(terms, false, 4);
+        Credits memory expected;
+        expected.provider = 2 * CHALLENGE_BOND;
+        _assertCredits(expected);
+        _assertStake(STAKE, BOND, 0);
+        ILeaseEscrow.Dispute memory none;
+        _assertDispute(leaseId, none);
+        _assertLease(
+            leaseId,
+            ILeaseEscrow.Lease({
+                status: ILeaseEscrow.LeaseStatus.Active,
+                paid: 0,
+                pending: 4,
+                openedAt: uint40(START + 100),
+                committedAt: uint40(START + 150),
+                stoppedAt: 0,
+                escrow: uint96(COST),
+                root: _root(0, 4, TRACE)
+            })
+        );
+    }
+
+    function test_rule_whenHonest_goesOnWithTheRestOfTheWindow(uint8 used, uint8 length) external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(4);
+        used = used % uint8(WINDOW);
+        length = length % uint8(DISPUTE_TIMEOUT);
+        vm.warp(START + 50 + used);
+        _challenge(CHALLENGER, terms, 0);
+        vm.warp(START + 50 + used + length);
+        _rule(terms, false, 4);
+        uint256 maturesAt = START + 50 + length + WINDOW;
+        vm.warp(maturesAt - 1);
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.WindowOpen.selector, maturesAt - 1, maturesAt)
+        );
+        escrow.settle(terms);
+        vm.warp(maturesAt);
+        escrow.settle(terms);
+        vm.assertEq(_credits().provider - CHALLENGE_BOND, _paid(4, 0).provider, "paid once");
+    }
+
+    function test_rule_whenHonest_movesTheEndOfTheLease() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        vm.warp(START + MAX_DURATION - 10);
+        _commit(terms, 4);
+        _challenge(CHALLENGER, terms, 3);
+        vm.warp(START + MAX_DURATION + 100);
+        _rule(terms, false, 4);
+        // Ten seconds were left when the clock stopped.
+        vm.warp(START + MAX_DURATION + 110);
+        _commit(terms, 5);
+        vm.assertEq(escrow.leaseOf(leaseId).pending, 5, "pending");
+    }
+
+    function test_rule_whenHonest_allowsAnotherChallenge() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        vm.warp(START + 100);
+        _rule(terms, false, 4);
+        _challenge(OTHER, terms, 0);
+        vm.assertEq(escrow.disputeOf(leaseId).challenger, OTHER, "challenger");
+        _rule(terms, true, 0);
+        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Closed, "closed");
+    }
+
+    /// @dev Were an honest ruling to pay at once, an accomplice could launder the segments below
+    /// the one it challenged.
+    function test_rule_givenFriendlyChallenge_leavesTheFakeOpenToOthers() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(4);
+        _challenge(OTHER, terms, 3);
+        _rule(terms, false, 4);
+        vm.warp(START + 50 + WINDOW - 1);
+        _challenge(CHALLENGER, terms, 0);
+        _rule(terms, true, 0);
+        vm.assertEq(_credits().renter, COST + BOND - 2 * PRICE, "refunded");
+    }
+
+    // ------------------------------------------------------------------------------------- tools
+
+    function _wealth(address account) private view returns (uint256) {
+        (uint256 staked,,,) = escrow.stakeOf(account, address(token));
+        return token.balanceOf(account) + staked + escrow.creditOf(address(token), account);
+    }
+
+    function _expectNotDisputed(bytes32 leaseId, ILeaseEscrow.LeaseStatus status) private {
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.LeaseNotDisputed.selector, leaseId, status)
+        );
+    }
+}

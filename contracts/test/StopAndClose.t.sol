@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {vm} from "./utils/Vm.sol";
+
+// stop
+// ├── given a lease that was never opened or is closed: it should revert
+// ├── when the caller is not the renter: it should revert
+// ├── given a stopped lease: it should revert
+// ├── given a lease whose time for commits is over: it should revert
+// ├── given an active lease: it should record the time and emit Stopped
+// └── given a disputed lease: it should record the time at which the clock stands
+// close
+// ├── given a lease that is not active (never opened, disputed, closed): it should revert
+// ├── given pending segments whose window is open: it should revert, for everybody
+// ├── given pending segments whose window is over: it should pay them
+// ├── when the provider or its operator calls early: it should refund the rest
+// ├── when anybody else calls before the provider's time is over: it should revert
+// ├── given no commit in time: anybody should close, all is refunded
+// ├── given maxDuration is over: anybody should close, metered leases one grace later
+// ├── given a stop
+// │   ├── when the grace is running: it should revert for others than the provider's side
+// │   ├── when the grace is over: anybody should close
+// │   └── given the final commit: anybody should close as soon as it has matured
+// └── given all segments pending and matured: anybody should close as completed
+contract StopAndCloseTest is EscrowTest {
+    // -------------------------------------------------------------------------------------- stop
+
+    function test_stop_givenNoLease_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _expectNotLive(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        _stop(terms);
+    }
+
+    function test_stop_givenClosedLease_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        _close(PROVIDER, terms);
+        _expectNotLive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _stop(terms);
+    }
+
+    function test_stop_whenCallerIsNotRenter_reverts(address caller) external {
+        vm.assume(caller != renter);
+        ILeaseEscrow.Terms memory terms = _terms();
+        _open(terms);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NotRenter.selector, caller, renter));
+        vm.prank(caller);
+        escrow.stop(terms);
+    }
+
+    function test_stop_givenStoppedLease_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _open(terms);
+        vm.warp(START + 7);
+        _stop(terms);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AlreadyStopped.selector, START + 7));
+        _stop(terms);
+    }
+
+    function test_stop_givenNoCommitInTime_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _open(terms);
+        vm.warp(START + FIRST_COMMIT + 1);
+        _expectTooLate(START + FIRST_COMMIT + 1, START + FIRST_COMMIT);
+        _stop(terms);
+        vm.warp(START + FIRST_COMMIT);
+        _stop(terms);
+    }
+
+    function test_stop_givenExpiredLease_reverts() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        vm.warp(START + MAX_DURATION + 1);
+        _expectTooLate(START + MAX_DURATION + 1, START + MAX_DURATION);
+        _stop(terms);
+    }
+
+    function test_stop_givenActiveLease_recordsTheTime(uint16 time) external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        uint40 stoppedAt = uint40(START + 50 + time % (MAX_DURATION - 50));
+        vm.warp(stoppedAt);
+        _expectEmit();
+        emit ILeaseEscrow.Stopped(leaseId, stoppedAt);
+        _stop(terms);
+        _assertLease(
+            leaseId,
+            ILeaseEscrow.Lease({
+                status: ILeaseEscrow.LeaseStatus.Active,
+                paid: 0,
+                pending: 2,
+                openedAt: uint40(START),
+                committedAt: uint40(START + 50),
+                stoppedAt: stoppedAt,
+                escrow: uint96(COST),
+                root: _root(0, 2, TRACE)
+            })
+        );
+    }
+
+    function test_stop_givenDisputedLease_recordsWhenTheClockStopped() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        vm.warp(START + 170);
+        _expectEmit();
+        emit ILeaseEscrow.Stopped(leaseId, uint40(START + 70));
+        _stop(terms);
+        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Disputed, "still disputed");
+        vm.warp(START + 180);
+        _rule(terms, false, 2);
+        vm.assertEq(escrow.leaseOf(leaseId).stoppedAt, START + 180, "grace begins at the ruling");
+        vm.warp(START + 180 + GRACE);
+        _commit(terms, 3);
+    }
+
+    // ------------------------------------------------------------------------- close: refusals
+
+    function test_close_givenNoLease_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        _expectNotActive(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        _close(PROVIDER, terms);
+    }
+
+    function test_close_givenDisputedLease_reverts() external {
+        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Disputed);
+        _close(PROVIDER, terms);
+    }
+
+    function test_close_givenClosedLease_reverts() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        _close(PROVIDER, terms);
+        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _close(PROVIDER, terms);
+    }
+
+    function test_close_givenOpenWindow_revertsForEverybody() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        _stop(terms);
+        vm.warp(START + 50 + WINDOW - 1);
+        address[4] memory callers = [PROVIDER, operator, renter, STRANGER];
+        for (uint256 i = 0; i < callers.length; ++i) {
+            vm.expectRevert(
+                abi.encodeWithSelector(
+                    ILeaseEscrow.WindowOpen.selector, START + 50 + WINDOW - 1, START + 50 + WINDOW
+                )
+            );
+            _close(callers[i], terms);
+        }
+    }
+
+    function test_close_whenTooEarlyForOthers_reverts(address caller) external {
+        vm.assume(caller != PROVIDER && caller != operator);
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        vm.warp(START + MAX_DURATION);
+        _expectTooEarly(START + MAX_DURATION, START + MAX_DURATION);
+        _close(caller, terms);
+    }
+
+    // ----------------------------------------------------------------------- close: each ending
+
+    function test_close_whenProviderCallsEarly_refundsAll() external {
+        _closesAs(PROVIDER, _opened(_terms()), ILeaseEscrow.CloseCause.ProviderClosed, 0);
+    }
+
+    function test_close_whenOperatorCallsEarly_refundsAll() external {
+        _closesAs(operator, _opened(_terms()), ILeaseEscrow.CloseCause.ProviderClosed, 0);
+    }
+
+    function test_close_whenProviderCallsWithMaturedSegments_paysThem() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(3);
+        vm.warp(START + 50 + WINDOW);
+        _closesAs(PROVIDER, terms, ILeaseEscrow.CloseCause.ProviderClosed, 3);
+    }
+
+    function test_close_givenNoCommitInTime_refundsAll() external {
+        ILeaseEscrow.Terms memory terms = _opened(_terms());
+        vm.warp(START + FIRST_COMMIT);
+        _expectTooEarly(START + FIRST_COMMIT, START + FIRST_COMMIT);
+        _close(renter, terms);
+        vm.warp(START + FIRST_COMMIT + 1);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.NeverCommitted, 0);
+    }
+
+    function test_close_givenMaxDurationIsOver_paysAndRefunds() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(3);
+        vm.warp(START + MAX_DURATION + 1);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.Expired, 3);
+    }
+
+    function test_close_givenCommitAtTheEnd_waitsForItsWindow() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(3);
+        vm.warp(START + MAX_DURATION);
+        _commit(terms, 5);
+        vm.warp(START + MAX_DURATION + WINDOW);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.Expired, 5);
+    }
+
+    function test_close_givenMeteredAndMaxDurationIsOver_leavesTheGrace() external {
+        ILeaseEscrow.Terms memory terms = _opened(_meteredTerms());
+        vm.warp(START + MAX_DURATION + GRACE);
+        _expectTooEarly(START + MAX_DURATION + GRACE, START + MAX_DURATION + GRACE);
+        _close(renter, terms);
+        vm.warp(START + MAX_DURATION + GRACE + 1);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.Expired, 0);
+    }
+
+    function test_close_givenMeteredWithoutVoucher_hasNoFirstCommitDeadline() external {
+        ILeaseEscrow.Terms memory terms = _opened(_meteredTerms());
+        vm.warp(START + FIRST_COMMIT + 1);
+        _expectTooEarly(START + FIRST_COMMIT + 1, START + MAX_DURATION + GRACE);
+        _close(renter, terms);
+    }
+
+    function test_close_givenStopAndRunningGrace_revertsForOthers() external {
+        ILeaseEscrow.Terms memory terms = _opened(_terms());
+        _stop(terms);
+        vm.warp(START + GRACE);
+        _expectTooEarly(START + GRACE, START + GRACE);
+        _close(renter, terms);
+        _closesAs(operator, terms, ILeaseEscrow.CloseCause.RenterStopped, 0);
+    }
+
+    function test_close_givenStopAndGraceOver_refunds() external {
+        ILeaseEscrow.Terms memory terms = _opened(_terms());
+        _stop(terms);
+        vm.warp(START + GRACE + 1);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.RenterStopped, 0);
+    }
+
+    function test_close_givenMeteredAndStop_leavesTheGrace() external {
+        ILeaseEscrow.Terms memory terms = _opened(_meteredTerms());
+        _stop(terms);
+        vm.warp(START + 1);
+        escrow.settleVoucher(terms, 1, _voucher(terms, 1));
+        // A voucher after the stop is not a final commit: a later one may still come.
+        _expectTooEarly(START + 1, START + GRACE);
+        _close(renter, terms);
+        vm.warp(START + GRACE + 1);
+        _closesAs(renter, terms, ILeaseEscrow.CloseCause.RenterStopped, 1);
+    }
+
+    function test_close_givenFinalCommit_needsNoGrace() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.commitGrace = 10 * WINDOW;
+        _opened(terms);
+        vm.warp(START + 50);
+        _stop(terms);
+        vm.warp(START + 60);
+        _commit(terms, 4);
+        vm.warp(START + 60 + WINDOW);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.RenterStopped, 4);
+    }
+
+    function test_close_givenAllSegmentsMatured_completes() external {
+        ILeaseEscrow.Terms memory terms = _terms();
+        terms.firstCommitWithin = 100;
+        _opened(terms);
+        vm.warp(START + 100);
+        _commit(terms, SEGMENTS);
+        vm.warp(START + 100 + WINDOW);
+        _closesAs(STRANGER, terms, ILeaseEscrow.CloseCause.Completed, SEGMENTS);
+    }
+
+    // ------------------------------------------------------------------------------------- tools
+
+    function _opened(ILeaseEscrow.Terms memory terms) private returns (ILeaseEscrow.Terms memory) {
+        _open(terms);
+        return terms;
+    }
+
+    /// @dev Closes, and checks event, credits, bond and state.
+    function _closesAs(
+        address caller,
+        ILeaseEscrow.Terms memory terms,
+        ILeaseEscrow.CloseCause cause,
+        uint16 paid
+    ) private {
+        bytes32 leaseId = escrow.leaseIdOf(terms);
+        uint256 refund = COST - uint256(PRICE) * paid;
+        _expectEmit();
+        emit ILeaseEscrow.Closed(leaseId, cause, paid, refund);
+        _close(caller, terms);
+        _assertCredits(_paid(paid, refund));
+        _assertStake(STAKE, 0, 0);
+        ILeaseEscrow.Lease memory lease = escrow.leaseOf(leaseId);
+        vm.assertTrue(lease.status == ILeaseEscrow.LeaseStatus.Closed, "closed");
+        vm.assertEq(lease.paid, paid, "paid");
+        vm.assertEq(lease.escrow, 0, "escrow");
+        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _close(caller, terms);
+    }
+
+    function _expectNotLive(bytes32 leaseId, ILeaseEscrow.LeaseStatus status) private {
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.LeaseNotLive.selector, leaseId, status)
+        );
+    }
+
+    function _expectTooLate(uint256 timestamp, uint256 deadline) private {
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.AfterCommitDeadline.selector, timestamp, deadline)
+        );
+    }
+
+    function _expectTooEarly(uint256 timestamp, uint256 closableAfter) private {
+        vm.expectRevert(
+            abi.encodeWithSelector(ILeaseEscrow.BeforeCloseTime.selector, timestamp, closableAfter)
+        );
+    }
+}
