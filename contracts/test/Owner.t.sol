@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {IOwnable} from "./utils/Interfaces.sol";
+import {Vm, vm} from "./utils/Vm.sol";
+
+// constructor
+// ├── when an address is missing, the fee too high or the list of tokens too long: it should revert
+// └── when all is well: it should set and emit everything, a token named twice once
+// setFee, setTreasury, setAuditPool, pause, unpause
+// ├── when the caller is not the owner: it should revert
+// ├── when the value breaks a rule: it should revert
+// └── when all is well: it should set and emit it
+// pause
+// └── it should stop open and list, and none of the ways out
+// ownership
+// └── it should move in two steps
+contract OwnerTest is EscrowTest {
+    function test_constructor_whenAValueBreaksARule_reverts() external {
+        address[] memory tokens = new address[](1);
+        tokens[0] = address(token);
+        bytes memory missing = abi.encodeWithSelector(ILeaseEscrow.AddressMissing.selector);
+        _expectNoDeployment(abi.encode(OWNER, address(0), AUDIT_POOL, 0, tokens, 0), missing);
+        _expectNoDeployment(abi.encode(OWNER, TREASURY, address(0), 0, tokens, 0), missing);
+        _expectNoDeployment(
+            abi.encode(OWNER, TREASURY, AUDIT_POOL, 1001, tokens, 0),
+            abi.encodeWithSelector(ILeaseEscrow.FeeTooHigh.selector, 1001, 1000)
+        );
+        _expectNoDeployment(
+            abi.encode(OWNER, TREASURY, AUDIT_POOL, 0, new address[](1), 0), missing
+        );
+        _expectNoDeployment(
+            abi.encode(OWNER, TREASURY, AUDIT_POOL, 0, new address[](17), 0),
+            abi.encodeWithSelector(ILeaseEscrow.TooManyTokens.selector, 17, 16)
+        );
+    }
+
+    function test_constructor_whenAllIsWell_setsAndEmits() external {
+        address[] memory tokens = new address[](3);
+        (tokens[0], tokens[1], tokens[2]) = (address(token), address(secondToken), address(token));
+        vm.recordLogs();
+        ILeaseEscrow fresh = _newEscrow(tokens);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        bytes32[6] memory topics = [
+            keccak256("OwnershipTransferred(address,address)"),
+            ILeaseEscrow.TokenAllowed.selector,
+            ILeaseEscrow.TokenAllowed.selector,
+            ILeaseEscrow.FeeSet.selector,
+            ILeaseEscrow.TreasurySet.selector,
+            ILeaseEscrow.AuditPoolSet.selector
+        ];
+        vm.assertEq(logs.length, topics.length, "events");
+        for (uint256 i = 0; i < topics.length; ++i) {
+            vm.assertEq(logs[i].topics[0], topics[i], "event");
+        }
+        vm.assertEq(fresh.allowedTokens().length, 2, "tokens");
+        vm.assertEq(fresh.allowedTokens()[1], address(secondToken), "second token");
+        vm.assertEq(fresh.feeBps(), FEE_BPS, "fee");
+        vm.assertEq(fresh.treasury(), TREASURY, "treasury");
+        vm.assertEq(fresh.auditPool(), AUDIT_POOL, "audit pool");
+        vm.assertEq(fresh.unbondingPeriod(), UNBONDING, "unbonding period");
+        vm.assertEq(IOwnable(address(fresh)).owner(), OWNER, "owner");
+    }
+
+    function test_settings_whenCallerIsNotOwner_revert(address caller) external {
+        vm.assume(caller != OWNER);
+        bytes[5] memory calls = [
+            abi.encodeCall(ILeaseEscrow.setFee, (1)),
+            abi.encodeCall(ILeaseEscrow.setTreasury, (caller)),
+            abi.encodeCall(ILeaseEscrow.setAuditPool, (caller)),
+            abi.encodeCall(ILeaseEscrow.pause, ()),
+            abi.encodeCall(ILeaseEscrow.unpause, ())
+        ];
+        for (uint256 i = 0; i < calls.length; ++i) {
+            vm.prank(caller);
+            (bool done, bytes memory result) = address(escrow).call(calls[i]);
+            vm.assertTrue(!done, "refused");
+            vm.assertEq(
+                result,
+                abi.encodeWithSelector(IOwnable.OwnableUnauthorizedAccount.selector, caller),
+                "reason"
+            );
+        }
+    }
+
+    function test_setFee_whenTooHigh_reverts(uint16 feeBps) external {
+        vm.assume(feeBps > 1000);
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.FeeTooHigh.selector, feeBps, 1000));
+        vm.prank(OWNER);
+        escrow.setFee(feeBps);
+    }
+
+    function test_setFee_whenAllIsWell_sets() external {
+        _expectEmit();
+        emit ILeaseEscrow.FeeSet(1000);
+        vm.prank(OWNER);
+        escrow.setFee(1000);
+        vm.assertEq(escrow.feeBps(), 1000, "fee");
+    }
+
+    function test_setTreasury_whenMissing_reverts() external {
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AddressMissing.selector));
+        vm.prank(OWNER);
+        escrow.setTreasury(address(0));
+    }
+
+    function test_setAuditPool_whenMissing_reverts() external {
+        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AddressMissing.selector));
+        vm.prank(OWNER);
+        escrow.setAuditPool(address(0));
+    }
+
+    function test_setReceivers_whenAllIsWell_payFromThenOn() external {
+        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        _expectEmit();
+        emit ILeaseEscrow.TreasurySet(OTHER);
+        vm.prank(OWNER);
+        escrow.setTreasury(OTHER);
+        _expectEmit();
+        emit ILeaseEscrow.AuditPoolSet(CHALLENGER);
+        vm.prank(OWNER);
+        escrow.setAuditPool(CHALLENGER);
+        vm.warp(START + 50 + WINDOW);
+        escrow.settle(terms);
+        (uint256 a, uint256 b, uint256 c) = _split(2 * uint256(PRICE));
+        _assertCredits(
+            Credits({renter: 0, provider: a, treasury: 0, auditPool: 0, challenger: c, other: b})
+        );
+    }
+
+    // ------------------------------------------------------------------------------------- pause
+
+    function test_pause_stopsNoWayOut() external {
+        vm.prank(PROVIDER);
+        escrow.stake(address(token), 4 * uint256(BOND));
+        ILeaseEscrow.Terms[] memory all = new ILeaseEscrow.Terms[](5);
+        for (uint64 i = 0; i < 5; ++i) {
+            all[i] = _terms();
+            all[i].nonce = i;
+            if (i == 4) all[i].window = 0;
+            _open(all[i]);
+        }
+        vm.prank(OWNER);
+        escrow.pause();
+
+        vm.warp(START + 50);
+        for (uint256 i = 0; i < 4; ++i) {
+            _commit(all[i], 2);
+        }
+        escrow.settleVoucher(all[4], 1, _voucher(all[4], 1));
+        _challenge(CHALLENGER, all[0], 1);
+        _challenge(CHALLENGER, all[1], 1);
+        _rule(all[0], true, 1);
+        vm.prank(PROVIDER);
+        escrow.stake(address(token), 1);
+        vm.prank(PROVIDER);
+        escrow.unbond(address(token), 1);
+        vm.prank(PROVIDER);
+        escrow.reprice(listingId, 2);
+        vm.prank(PROVIDER);
+        escrow.setOperator(listingId, OTHER);
+        vm.prank(PROVIDER);
+        escrow.delist(listingId);
+        _stop(all[2]);
+        vm.warp(START + 50 + UNBONDING);
+        escrow.timeoutDispute(all[1]);
+        escrow.settle(all[2]);
+        ILeaseEscrow.Terms[] memory rest = new ILeaseEscrow.Terms[](1);
+        rest[0] = all[3];
+        vm.assertEq(escrow.settleMany(rest), 1, "settled");
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        _close(renter, all[2]);
+        _close(PROVIDER, all[3]);
+        _close(PROVIDER, all[4]);
+        escrow.withdrawTo(address(token), renter);
+        vm.prank(PROVIDER);
+        escrow.withdraw(address(token), OTHER, 1);
+    }
+
+    function test_unpause_opensAgain() external {
+        vm.prank(OWNER);
+        escrow.pause();
+        vm.assertTrue(_ownable().paused(), "paused");
+        vm.prank(OWNER);
+        escrow.unpause();
+        _open(_terms());
+    }
+
+    // --------------------------------------------------------------------------------- ownership
+
+    function test_transferOwnership_needsTwoSteps() external {
+        vm.prank(OWNER);
+        _ownable().transferOwnership(OTHER);
+        vm.assertEq(_ownable().owner(), OWNER, "owner before");
+        vm.assertEq(_ownable().pendingOwner(), OTHER, "pending owner");
+        vm.prank(OTHER);
+        _ownable().acceptOwnership();
+        vm.assertEq(_ownable().owner(), OTHER, "owner after");
+    }
+
+    // ------------------------------------------------------------------------------------- tools
+
+    /// @dev Deploys by hand: the cheat code hides why a constructor reverted.
+    function _expectNoDeployment(bytes memory arguments, bytes memory reason) private {
+        bytes memory code = abi.encodePacked(vm.getCode("LeaseEscrow.sol:LeaseEscrow"), arguments);
+        address deployed;
+        assembly ("memory-safe") {
+            deployed := create(0, add(code, 32), mload(code))
+        }
+        bytes memory result;
+        assembly ("memory-safe") {
+            result := mload(0x40)
+            mstore(result, returndatasize())
+            returndatacopy(add(result, 32), 0, returndatasize())
+            mstore(0x40, add(result, and(add(returndatasize(), 63), not(31))))
+        }
+        vm.assertEq(deployed, address(0), "deployed");
+        vm.assertEq(result, reason, "reason");
+    }
+}
