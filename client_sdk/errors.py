@@ -7,9 +7,7 @@
     |   |-- SpecRejected               the job spec, with line and suggestion per problem
     |   |-- BudgetTooSmall             no offer can run the job within its budget
     |   |-- NotFound                   no such job, lease, artifact or file here (9)
-    |   `-- WalletError                the renter's own account (5)
-    |       |-- WalletMissing
-    |       |-- WalletLocked
+    |   `-- WalletError                the renter's own account cannot be used (5)
     |       `-- InsufficientFunds
     |-- OfferRejected                  one offer failed its checks (4)
     |-- NoOffer                        none was left (4)
@@ -40,7 +38,6 @@ The number in brackets is the exit code of the command line. The three families 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -82,31 +79,10 @@ class InputRejected(GridleaseError):
     what_to_do = "Correct the input and run the command again."
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpecProblem:
-    """One problem of a job spec."""
-
-    path: str
-    message: str
-    line: int | None = None
-    """Line in the file, from 1; None when the spec did not come from a file."""
-    suggestion: str = ""
-
-    def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line is not None else ""
-        hint = f" ({self.suggestion})" if self.suggestion else ""
-        return f"{where}{self.path or 'spec'}: {self.message}{hint}"
-
-
 class SpecRejected(InputRejected):
     """The job spec cannot be used."""
 
-    what_to_do = "Correct the named lines; docs/job-spec.md lists every key."
-
-    def __init__(self, problems: Sequence[SpecProblem], *, source: str = "job spec") -> None:
-        lines = [f"{source}: {problem}" for problem in problems]
-        super().__init__("\n".join(lines))
-        self.problems = tuple(problems)
+    what_to_do = "Correct the named lines and run the command again."
 
 
 class BudgetTooSmall(InputRejected):
@@ -126,18 +102,6 @@ class WalletError(InputRejected):
     """The renter's account cannot be used."""
 
     exit_code = ExitCode.WALLET
-
-
-class WalletMissing(WalletError):
-    """There is no wallet."""
-
-    what_to_do = "Create one with `gridlease wallet new`, or name one with --wallet."
-
-
-class WalletLocked(WalletError):
-    """The password does not open the wallet."""
-
-    what_to_do = "Give the right password at the prompt or in the file that --password-file names."
 
 
 class InsufficientFunds(WalletError):

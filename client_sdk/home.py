@@ -2,11 +2,12 @@
 
 ::
 
-    HOME/renter/wallet.json            the default wallet, an encrypted key file
-    HOME/renter/sessions.json          logins at marketplace nodes
-    HOME/renter/sent.sqlite            journal of sent transactions
-    HOME/renter/jobs/JOB_ID/job.json   what was ordered, and the key of the job's artifacts
-                           /receipt.json, artifacts/
+    HOME/wallet.json             the default wallet, an encrypted key file
+    HOME/renter/sessions.json    logins at marketplace nodes
+    HOME/renter/sent-0x...sqlite journal of the transactions of one account
+    HOME/renter/jobs/JOB_ID.json what was ordered, and the key of the job's artifacts
+    HOME/receipts/LEASE_ID.json  receipts
+    HOME/artifacts/JOB_ID/       downloaded artifacts
 
 Covered: files are private (mode 0600 in folders 0700), written whole or not at all. Not covered:
 whoever can read this folder can read the artifacts of its jobs; the wallet alone has a password.
@@ -44,7 +45,12 @@ class JobRecord:
     escrow: str
     job_key: str
     """Key of the job's artifacts and logs, hexadecimal. A secret."""
-    spec: Mapping[str, Any]
+    spec_folder: str
+    """Folder that the job file's paths are relative to."""
+    code: str
+    """Folder of the code, relative to `spec_folder`."""
+    data: Mapping[str, str]
+    """Files and folders of the data sets by name, relative to `spec_folder`."""
     manifest: Mapping[str, Any]
     order: Mapping[str, Any]
     offer: Mapping[str, Any]
@@ -53,8 +59,6 @@ class JobRecord:
     lease_id: str | None = None
     open_tx: str | None = None
     """Hash of the transaction that opened the lease."""
-    spec_path: str | None = None
-    """File that the spec was read from."""
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""
@@ -70,7 +74,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class RenterHome:
-    """The renter's part of a home folder."""
+    """A home folder, as the renter sees it."""
 
     root: Path
 
@@ -82,15 +86,14 @@ class RenterHome:
     @property
     def sessions(self) -> Path:
         """Logins at marketplace nodes."""
-        return self.root / "sessions.json"
+        return self.root / "renter" / "sessions.json"
 
-    @property
-    def journal(self) -> Path:
-        """Journal of sent transactions."""
-        return self.root / "sent.sqlite"
+    def journal(self, address: str) -> Path:
+        """Journal of the transactions of one account."""
+        return self.root / "renter" / f"sent-{address.lower()}.sqlite"
 
-    def job_folder(self, job_id: str) -> Path:
-        """Folder of one job.
+    def job_file(self, job_id: str) -> Path:
+        """Record of one job.
 
         Raises
         ------
@@ -99,20 +102,21 @@ class RenterHome:
         """
         if JOB_ID.fullmatch(job_id) is None:
             raise InputRejected(f"{job_id!r} is not the id of a job (job_ and 26 characters)")
-        return self.root / "jobs" / job_id
+        return self.root / "renter" / "jobs" / f"{job_id}.json"
 
-    def receipt(self, job_id: str) -> Path:
-        """Receipt of one job."""
-        return self.job_folder(job_id) / "receipt.json"
+    def receipt(self, lease_id: str) -> Path:
+        """Receipt of one lease."""
+        return self.root / "receipts" / f"{lease_id}.json"
 
     def artifacts(self, job_id: str) -> Path:
         """Folder for one job's artifacts."""
-        return self.job_folder(job_id) / "artifacts"
+        self.job_file(job_id)
+        return self.root / "artifacts" / job_id
 
     def save_job(self, record: JobRecord) -> None:
         """Write a job's record."""
         write_private(
-            self.job_folder(record.job_id) / "job.json",
+            self.job_file(record.job_id),
             json.dumps(record.to_json(), indent=1).encode(),
         )
 
@@ -124,7 +128,7 @@ class RenterHome:
         NotFound
             The job was not ordered from this folder.
         """
-        return _read_record(self.job_folder(job_id) / "job.json")
+        return _read_record(self.job_file(job_id))
 
     def find_job(self, name: str) -> JobRecord:
         """A job by its id, the start of it, its lease id, or `last` for the newest.
@@ -154,7 +158,7 @@ class RenterHome:
 
     def jobs(self) -> Iterator[JobRecord]:
         """All jobs, the oldest first."""
-        for path in sorted((self.root / "jobs").glob("job_*/job.json")):
+        for path in sorted((self.root / "renter" / "jobs").glob("job_*.json")):
             yield _read_record(path)
 
 
@@ -177,6 +181,6 @@ def _read_record(path: Path) -> JobRecord:
     try:
         return JobRecord.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise NotFound(f"no job {path.parent.name} was ordered from here") from None
+        raise NotFound(f"no job {path.stem} was ordered from here") from None
     except (OSError, ValueError, TypeError) as error:
         raise InputRejected(f"{path} is damaged: {error}") from error

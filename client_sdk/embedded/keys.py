@@ -7,14 +7,12 @@ these accounts.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from eth_account import Account
-
+from client_sdk.chain.errors import WalletError
+from client_sdk.chain.wallet import load_key_file, new_key, save_key_file
 from client_sdk.errors import FolderBroken
-from client_sdk.home import write_private
 
 PARTIES = (
     "deployer",  # owns and deploys the contracts, mints the test token
@@ -45,12 +43,12 @@ def ensure_keys(folder: Path) -> Mapping[str, str]:
     for party in PARTIES:
         path = key_file(folder, party)
         if not path.exists():
-            write_private(path, f"0x{secrets.token_hex(32)}\n".encode())
+            save_key_file(path, new_key())
         try:
-            addresses[party] = str(Account.from_key(path.read_text().strip()).address)
-        except (OSError, ValueError) as error:
+            addresses[party] = str(load_key_file(path).address)
+        except WalletError as error:
             raise FolderBroken(
-                f"{path} does not hold a key",
+                f"{path} does not hold a usable key: {error}",
                 what_to_do=f"Restore it from a copy, or start anew: move {folder.parent} away.",
             ) from error
     return addresses

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from client_sdk.errors import FolderBroken
 from client_sdk.home import write_private
@@ -84,11 +85,6 @@ class DataFolder:
         """Append-only file of the queue server."""
         return self.root / "valkey"
 
-    @property
-    def renter(self) -> Path:
-        """Wallets, jobs and receipts of the renter who works in this folder."""
-        return self.root / "renter"
-
     def worker(self, name: str) -> Path:
         """Data of one worker process, by child name."""
         return self.root / "workers" / name
@@ -154,7 +150,7 @@ def save_ports(folder: DataFolder, ports: Ports) -> None:
     write_private(folder.marker, json.dumps(content, indent=1).encode())
 
 
-def read_json(path: Path) -> dict[str, object] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file; None when there is no file.
 
     Raises

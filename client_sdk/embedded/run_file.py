@@ -55,7 +55,7 @@ def load(folder: DataFolder) -> Run | None:
     children = content.pop("children")
     assert isinstance(children, dict)
     return Run(
-        **content,  # type: ignore[arg-type]  # written by save() of the same schema
+        **content,
         children={name: RunningChild(**child) for name, child in children.items()},
     )
 

@@ -1,0 +1,129 @@
+"""What the chain's events say about the money of one lease.
+
+Pure: events in, amounts out. Amounts are in the smallest unit of the lease's token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from client_sdk.protocol.terms import Terms
+from contracts.events import (
+    BondReturned,
+    Challenged,
+    CloseCause,
+    Closed,
+    Committed,
+    DisputeTimedOut,
+    Event,
+    Opened,
+    Ruled,
+    Settled,
+    Stopped,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Movement:
+    """One movement of money, for people."""
+
+    what: str
+    to: str
+    """Account that was credited."""
+    amount: int
+    tx_hash: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """Everything that happened to the money of one lease so far."""
+
+    funded: int
+    """What the renter put in."""
+    paid: int
+    """What was taken from it for segments: to provider, treasury and audit pool together."""
+    refunded: int
+    """What the renter got back of it."""
+    slashed: int
+    """Part of the provider's bond that went to the renter."""
+    paid_segments: int
+    committed_segments: int
+    num_commits: int
+    cause: CloseCause | None
+    """Why the lease was closed; None while it is open."""
+    closed_tx: bytes | None
+    stopped_at: int | None
+    """Block time of the renter's stop."""
+    challenged: bool
+    movements: tuple[Movement, ...]
+
+    @property
+    def held(self) -> int:
+        """What the escrow still holds of the renter's money."""
+        return self.funded - self.paid - self.refunded
+
+
+def account_of(terms: Terms, events: Iterable[Event]) -> Account:
+    """Add up the events of one lease, given in the order of the chain."""
+    moved: list[Movement] = []
+    funded = paid = refunded = slashed = paid_segments = committed = commits = 0
+    cause: CloseCause | None = None
+    closed_tx: bytes | None = None
+    stopped_at: int | None = None
+    challenged = False
+    for event in events:
+        if isinstance(event, Opened):
+            funded = terms.cost
+            moved.append(_move("funded by the renter", terms.renter, funded, event))
+        elif isinstance(event, Committed):
+            committed, commits = event.up_to, commits + 1
+        elif isinstance(event, Settled | DisputeTimedOut):
+            paid += event.to_provider + event.to_treasury + event.to_audit_pool
+            moved += _shares(terms, event)
+            if isinstance(event, Settled):
+                paid_segments = event.paid_segments  # the new total, not an addition
+        elif isinstance(event, Closed):
+            cause, closed_tx = event.cause, event.tx_hash
+            refunded += event.refund
+            paid_segments = event.paid_segments
+            if event.refund:
+                moved.append(_move("refund", terms.renter, event.refund, event))
+        elif isinstance(event, Stopped):
+            stopped_at = event.stopped_at
+        elif isinstance(event, Challenged):
+            challenged = True
+        elif isinstance(event, BondReturned):
+            moved.append(_move("challenge bond back", event.challenger, event.amount, event))
+        elif isinstance(event, Ruled) and event.fraud:
+            slashed += event.slashed_to_renter
+            moved.append(_move("slashed stake", terms.renter, event.slashed_to_renter, event))
+            reward = event.slashed_to_challenger
+            moved.append(_move("challenger's reward", event.challenger, reward, event))
+    return Account(
+        funded=funded,
+        paid=paid,
+        refunded=refunded,
+        slashed=slashed,
+        paid_segments=paid_segments,
+        committed_segments=committed,
+        num_commits=commits,
+        cause=cause,
+        closed_tx=closed_tx,
+        stopped_at=stopped_at,
+        challenged=challenged,
+        movements=tuple(moved),
+    )
+
+
+def _shares(terms: Terms, event: Settled | DisputeTimedOut) -> list[Movement]:
+    shares = (
+        ("paid to the provider", terms.provider, event.to_provider),
+        ("market fee", event.treasury, event.to_treasury),
+        ("auditors' share", event.audit_pool, event.to_audit_pool),
+    )
+    return [_move(what, to, amount, event) for what, to, amount in shares if amount]
+
+
+def _move(what: str, to: str, amount: int, event: Event) -> Movement:
+    return Movement(what=what, to=to, amount=amount, tx_hash=event.tx_hash)

@@ -1,0 +1,1 @@
+"""The `gridlease` command line, one file per noun."""

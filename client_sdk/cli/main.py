@@ -1,0 +1,126 @@
+"""The command `gridlease`: its groups, its plug-ins, and how errors leave it.
+
+Exit codes are `client_sdk.errors.ExitCode`; scripts depend on them. The groups `market` and
+`worker` are plug-ins: entry points of the group `gridlease.cli`, loaded only when they are asked
+for, so that the plain install needs neither FastAPI nor torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from client_sdk.cli import demo, embedded, job, offer, receipt, run, session, wallet
+from client_sdk.cli.output import show_error
+from client_sdk.errors import ExitCode, InputRejected
+
+PLUGIN_GROUP = "gridlease.cli"
+
+
+class ExtraMissing(InputRejected):
+    """The packages of this command are not installed."""
+
+
+class Gridlease(TyperGroup):
+    """The root command: adds the plug-ins and turns our errors into text and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Own commands first, then plug-ins."""
+        own = super().list_commands(ctx)
+        return own + sorted(name for name in _plugins() if name not in own)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """An own command, or a plug-in's."""
+        own = super().get_command(ctx, cmd_name)
+        plugin = _plugins().get(cmd_name)
+        return own if own is not None or plugin is None else _load(plugin)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; our errors become a message and a documented exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader went away (`gridlease logs | head`): nothing is left to tell anybody.
+            sys.stderr.close()
+            raise typer.Exit(ExitCode.OK) from None
+        except Exception as error:
+            code = show_error(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from error
+
+
+app = typer.Typer(
+    name="gridlease",
+    cls=Gridlease,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Rent out and use GPUs, paid per verified segment of training.",
+)
+
+
+@app.callback()
+def root() -> None:
+    """Rent out and use GPUs, paid per verified segment of training."""
+
+
+def _register() -> None:
+    for module in (embedded, offer, run, job, receipt, session, demo):
+        module.register(app)
+    app.add_typer(wallet.app, name="wallet")
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=PLUGIN_GROUP)}
+
+
+def _load(entry: EntryPoint) -> Any:
+    """The plug-in's command, or one that says what to install."""
+    try:
+        plugin = entry.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("client_sdk", "contracts", entry.module):
+            raise
+        return _missing(entry.name, error.name or "?")
+    command = get_command(plugin) if isinstance(plugin, typer.Typer) else plugin
+    command.name = entry.name
+    return command
+
+
+def _missing(name: str, module: str) -> Any:
+    """A command in place of a plug-in whose packages are not installed."""
+    stand_in = typer.Typer()
+    hint = f"pip install 'gridlease[{name}]'"
+
+    def refuse(ctx: typer.Context) -> None:
+        raise ExtraMissing(
+            f"`gridlease {name}` needs packages that are not installed ({module})",
+            what_to_do=f"Run: {hint}",
+        )
+
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    help_text = f"Not installed; run: {hint}".replace("[", r"\[")  # else it reads as markup
+    stand_in.command(name, help=help_text, context_settings=settings)(refuse)
+    command = get_command(stand_in)
+    command.name = name
+    return command
+
+
+_register()
+
+
+def main(run_app: Callable[[], Any] = app) -> None:
+    """Entry point of the command `gridlease`."""
+    run_app()
+
+
+if __name__ == "__main__":
+    main()
