@@ -64,9 +64,10 @@ def _run(task: Task, control: Control) -> ExitCode:
 
 def _fix_hash_seed() -> None:
     """Start again with a fixed hash seed, or the order of sets would differ between runs."""
-    if sys.flags.hash_randomization:
+    # With the variable set and still random, the interpreter was told to ignore variables.
+    if sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "worker_agent.runtime"])  # noqa: S606
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # itself, with its own arguments
 
 
 def _fail(control: Control, code: ExitCode, text: str) -> int:
