@@ -28,6 +28,8 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 #: Largest integer that JSON numbers carry exactly.
 MAX_SAFE_INTEGER: Final = (1 << 53) - 1
 
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[][{}]")
 _HASH_PATTERN: Final = re.compile(r"0x[0-9a-f]{64}")
 
 
@@ -81,20 +83,17 @@ def parse_json(
         raw = data.encode() if isinstance(data, str) else data
         if len(raw) > max_bytes:
             raise OutOfRange("", f"{len(raw)} bytes, the largest accepted message has {max_bytes}")
+        _refuse_depth(raw, max_depth)
         value: object = json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
         )
-    except RecursionError as error:
-        raise OutOfRange("", f"nested deeper than {max_depth} levels") from error
     except MessageError:
         raise
     except ValueError as error:
         raise MessageError("", f"not valid JSON: {error}") from error
-    if not _depth_within(value, max_depth):
-        raise OutOfRange("", f"nested deeper than {max_depth} levels")
     _refuse_surrogates(value)
     return value
 
@@ -139,6 +138,21 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise OutOfRange("", f"{text[:32]} is too large a number")
     return value
+
+
+def _refuse_depth(raw: bytes, limit: int) -> None:
+    """Refuse a JSON text that is nested too deep before it is parsed.
+
+    The parser recurses in C: where the recursion limit was raised, depth would overflow its stack
+    and end the process.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            raise OutOfRange("", f"nested deeper than {limit} levels")
 
 
 def _depth_within(value: object, limit: int) -> bool:

@@ -53,6 +53,32 @@ def root_of_hashes(hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+class MerkleBuilder:
+    """A tree that grows by one entry at a time, and tells its root at any size."""
+
+    def __init__(self) -> None:
+        #: Roots of the complete trees that make up the tree, largest first.
+        self._peaks: list[bytes] = []
+        self.size = 0
+
+    def append(self, entry: bytes) -> None:
+        """Add an entry at the end."""
+        node, size = leaf_hash(entry), self.size
+        while size % 2 == 1:
+            node, size = node_hash(self._peaks.pop(), node), size // 2
+        self._peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root over all entries so far."""
+        if not self._peaks:
+            return root_of_hashes(())
+        node = self._peaks[-1]
+        for peak in reversed(self._peaks[:-1]):
+            node = node_hash(peak, node)
+        return node
+
+
 def inclusion_proof(entries: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """Return the proof that ``entries[index]`` is in the tree: siblings from the leaf upwards."""
     if not 0 <= index < len(entries):

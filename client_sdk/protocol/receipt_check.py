@@ -17,10 +17,10 @@ from typing import Final
 
 from client_sdk.protocol.canonical import ZERO_HASH, hash_from_hex, to_hex
 from client_sdk.protocol.errors import ProtocolError
-from client_sdk.protocol.money import split_payment
+from client_sdk.protocol.merkle import MerkleBuilder
+from client_sdk.protocol.money import BPS, split_payment
 from client_sdk.protocol.receipt import Amounts, ChainEvent, Receipt
 from client_sdk.protocol.terms import chained_root
-from client_sdk.protocol.trace import trace_root
 from client_sdk.protocol.verdicts import CAUSE_VERDICTS, CloseCause, close_cause
 
 
@@ -147,12 +147,13 @@ def _check_events(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
     for event in facts.events:
         if event.fields.get("lease_id") != lease_id:
             yield Finding(FindingCode.EVENT_NOT_ON_CHAIN, f"{_name(event)} is of another lease")
+    on_chain = {(event.tx_hash, event.log_index): event for event in facts.events}
     for event in receipt.events:
-        if event not in facts.events:
-            yield Finding(FindingCode.EVENT_NOT_ON_CHAIN, f"{_name(event)} is not on chain")
-    for event in facts.events:
-        if event not in receipt.events:
-            yield Finding(FindingCode.EVENT_LEFT_OUT, f"{_name(event)} is left out")
+        # Taken out when found, so that an event which the receipt repeats is not found again.
+        if on_chain.pop((event.tx_hash, event.log_index), None) != event:
+            yield Finding(FindingCode.EVENT_NOT_ON_CHAIN, f"{_name(event)} is not on chain so")
+    for event in on_chain.values():
+        yield Finding(FindingCode.EVENT_LEFT_OUT, f"{_name(event)} is left out")
 
 
 def _check_commits(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
@@ -179,13 +180,17 @@ def _check_trace(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
         return
     if receipt.trace_root != _hash(commits[-1], "trace_root"):
         yield Finding(FindingCode.TRACE_DIFFERS, "its trace root is not the last committed one")
+    tree = MerkleBuilder()
     for event in commits:
         up_to = event.integer("up_to")
-        if not 0 < up_to <= len(receipt.segment_roots):
+        if not tree.size < up_to <= len(receipt.segment_roots):
             yield Finding(
                 FindingCode.TRACE_DIFFERS, f"it lacks segment roots: {up_to} were committed"
             )
-        elif trace_root(receipt.segment_roots[:up_to]) != _hash(event, "trace_root"):
+            return
+        for root in receipt.segment_roots[tree.size : up_to]:
+            tree.append(root)
+        if tree.root() != _hash(event, "trace_root"):
             yield Finding(
                 FindingCode.TRACE_DIFFERS,
                 f"segment roots 0 to {up_to - 1} do not lead to the root committed in "
@@ -210,6 +215,9 @@ def _check_money(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
             f"{expected.paid} paid and {expected.refunded} refunded are not the {terms.cost} in "
             "escrow",
         )
+    if terms.fee_bps + terms.audit_bps > BPS:
+        yield Finding(FindingCode.SPLIT_DIFFERS, "the shares in the terms are more than the price")
+        return
     paid = 0
     for event in _named(facts.events, "Settled"):
         amount = (event.integer("paid_segments") - paid) * terms.price_per_segment
