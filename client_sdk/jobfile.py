@@ -127,9 +127,10 @@ def parse_job_text(text: str, file: str = "job.yaml") -> tuple[object, dict[str,
         raise JobFileError(
             file, [Problem("", f"not valid YAML: {problem_text}", mend)], {"": line}
         ) from error
-    except yaml.YAMLError as error:
-        bad = Problem("", "holds characters that YAML does not allow", "save it as plain text")
-        raise JobFileError(file, [bad], {}) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        bad = Problem("", "holds a character that YAML does not allow", "save it as plain text")
+        raise JobFileError(file, [bad], {"": line}) from error
     if node is None:
         raise JobFileError(file, [Problem("", "the file is empty", "start with name:")], {})
     lines: dict[str, int] = {"": _line(node)}

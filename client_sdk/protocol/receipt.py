@@ -142,6 +142,9 @@ class ReceiptAudit:
     #: The auditor's signature of the report; empty without one.
     signature: bytes = b""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "auditor", checksum_address(self.auditor))
+
     def to_json(self) -> JsonObject:
         """Return the JSON form."""
         return {
