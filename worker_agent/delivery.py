@@ -19,7 +19,7 @@ from eth_account.signers.local import LocalAccount
 from client_sdk import sealing
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.bundle import pack_folder
-from client_sdk.protocol.canonical import ZERO_HASH, canonical_json
+from client_sdk.protocol.canonical import ZERO_HASH, canonical_json, to_hex
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import Progress
@@ -29,11 +29,12 @@ from worker_agent.journal import Journal
 from worker_agent.market import Market
 from worker_agent.records import LeasePhase, LeaseRecord, Leases
 from worker_agent.store import LeaseStore
-from worker_agent.tracebook import TraceBook
+from worker_agent.tracebook import TraceBook, salt_of
+from worker_agent.vouchers import refresh_voucher
 
 log = logging.getLogger(__name__)
 _KIND: Final = "delivery"
-_FINAL: Final = (LeasePhase.ENDED,)
+_TRACE_SCHEMA: Final = "gridlease/trace/1"
 
 
 class Deliverer:
@@ -138,6 +139,8 @@ class Deliverer:
         market = self._markets[record.market]
         post_frames(self._journal, market, record.lease_id)
         self._post_progress(record, market)
+        if record.parsed_terms.metered:
+            refresh_voucher(market, self._leases, record, self._domain)
         for item in self._items(record):
             if not item["done"]:
                 self._deliver_item(record, item)
@@ -147,10 +150,8 @@ class Deliverer:
     def _final_items(self, record: LeaseRecord) -> list[tuple[str, int | None]]:
         items: list[tuple[str, int | None]] = []
         rows = self._leases.segments(record.lease_id)
-        if rows:
-            items += [("trace", None)]
-            if not record.parsed_terms.metered:
-                items += [("checkpoint", rows[-1].index)]
+        if rows and not record.parsed_terms.metered:
+            items += [("trace", None), ("checkpoint", rows[-1].index)]
         outputs = self.store(record.lease_id).outputs
         if outputs.is_dir() and any(outputs.iterdir()):
             items += [("output", None)]
@@ -195,8 +196,7 @@ class Deliverer:
         aad = kind if segment is None else f"{kind}:{segment}"
         try:
             if kind == "trace":
-                rows = self._leases.segments(record.lease_id)
-                plain.write_bytes(canonical_json([row.record for row in rows]))
+                plain.write_bytes(canonical_json(self._trace(record)))
             elif kind == "checkpoint":
                 assert segment is not None
                 _pack(store.segment(segment), plain)
@@ -205,6 +205,15 @@ class Deliverer:
             return sealing.encrypt_file(bytes.fromhex(record.job_key), plain, path, aad.encode())
         finally:
             plain.unlink(missing_ok=True)
+
+    def _trace(self, record: LeaseRecord) -> dict[str, Any]:
+        """Everything that ties the final checkpoint to the root on the chain."""
+        rows = self._leases.segments(record.lease_id)
+        return {
+            "schema": _TRACE_SCHEMA,
+            "records": [row.record for row in rows],
+            "salts": [to_hex(salt_of(record, row.index)) for row in rows],
+        }
 
     def _post_progress(self, record: LeaseRecord, market: Market) -> None:
         rows = self._leases.segments(record.lease_id)

@@ -18,6 +18,7 @@ from worker_agent.payments import Payments
 from worker_agent.ports import ChainPort
 from worker_agent.records import LeasePhase, LeaseRecord, Leases
 from worker_agent.settlement import DEADLINE_MARGIN_S
+from worker_agent.vouchers import unpaid_too_long
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +201,9 @@ class LeaseLoop:
         if lease.stopped_at:
             left = lease.stopped_at + terms.commit_grace - DEADLINE_MARGIN_S - now
             self._runners.stop(record.lease_id, Verdict.RENTER_STOPPED, max(0, left))
+            return
+        if terms.metered and unpaid_too_long(self._leases, record):
+            self._runners.stop(record.lease_id, Verdict.BUDGET_EXHAUSTED, 0)
             return
         end = lease.opened_at + terms.max_duration
         left = end - DEADLINE_MARGIN_S - now

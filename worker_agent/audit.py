@@ -1,0 +1,210 @@
+"""The auditor: re-executes drawn segments blind, compares bit for bit, challenges what differs.
+
+A mismatch is confirmed by a second run of its own before the auditor puts up a bond. Silence of the
+provider is challenged too, shortly before the window closes; silence of the market is not, because
+nobody can tell whose fault it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+
+from client_sdk.chain.errors import CallReverted
+from client_sdk.protocol.money import challenge_bond
+from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
+from client_sdk.protocol.states import AuditState
+from contracts.bindings import LeaseStatus, LeaseView, Token
+from worker_agent.case import Case, check_opening
+from worker_agent.context import Context
+from worker_agent.errors import BadArtifact, BadOpening, JobFailed, MarketRefused, WorkerError
+from worker_agent.examine import Examiner, in_thread
+from worker_agent.exchange import AuditKind, give_outcome
+from worker_agent.execution import Control
+from worker_agent.jobs import Jobs
+from worker_agent.market import Market
+from worker_agent.replay import CheckpointUnusable
+from worker_agent.settlement import matures_at
+
+log = logging.getLogger(__name__)
+
+#: Least and most block time, in seconds, that is kept for a challenge before a window closes.
+_MARGIN_S: Final = (6, 900)
+#: A window that ends within this many seconds leaves no time for two runs one after the other.
+_HURRY_S: Final = 90
+_ALLOWANCE: Final = 1 << 128
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A confirming run."""
+
+    run: Future[SegmentRecord]
+    control: Control
+
+
+class Auditor(Examiner):
+    """Audits that the beacon drew for this account."""
+
+    kind = AuditKind.AUDIT
+    role = "auditor"
+
+    def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
+        super().__init__(context, jobs, hardware_class)
+        self._second: dict[str, Second] = {}
+
+    def step(self, market: Market, case: Case) -> None:
+        """Run and report; compare once the provider has opened; challenge lies and silence."""
+        state = case.task.state
+        try:
+            if state is AuditState.INPUTS_READY:
+                self._execute(market, case)
+            elif state is AuditState.OPENED:
+                self._compare(market, case)
+            elif self._overdue(case):
+                self._challenge(market, case, f"no answer while {state}")
+        except (BadArtifact, BadOpening) as error:
+            # The other side answered, but with something that is no answer.
+            log.warning("%s: %s", case.short, error)
+            if self._overdue(case):
+                self._challenge(market, case, str(error))
+
+    def limit_s(self, case: Case) -> float:
+        """A run that ends after the window is of no use."""
+        return float(max(60, case.history.terms.window))
+
+    def _execute(self, market: Market, case: Case) -> None:
+        inputs = self.inputs(market, case)
+        known, record = self.recall(case, "first")
+        if not known:
+            try:
+                record = self.run_again(case, inputs, "first", self.control)
+            except CheckpointUnusable as error:
+                log.warning("%s: %s", case.short, error)
+                record = None
+            except JobFailed as error:
+                # It may be this machine: nobody is challenged for what could not be computed.
+                log.warning("%s: the job fails here: %s", case.short, error)
+                return
+            if record is not None and record.first_step != inputs.first_step:
+                record = None  # the state claims another place in the job than its opening
+            self.remember(case, "first", record)
+        self.report(market, case, record)
+        if case.history.terms.window < _HURRY_S:
+            # No time to confirm a mismatch later: begin now, and drop it when the states agree.
+            self._confirm_ahead(market, case)
+
+    def _compare(self, market: Market, case: Case) -> None:
+        opening = check_opening(case, case.task.opening, case.task.segment)
+        known, record = self.recall(case, "first")
+        if not known:
+            self._execute_silently(market, case)
+            return
+        if record is not None and agrees(record, opening):
+            self._drop_second(case)
+            evidence = {"state_hash": "0x" + record.state_hash.hex()}
+            give_outcome(market, case.task.audit_id, True, evidence)
+            log.info("%s: agreed", case.short)
+            return
+        log.warning("%s: MISMATCH, running it again", case.short)
+        if self._confirmed(market, case, record):
+            self._challenge(market, case, "the states differ")
+
+    def _execute_silently(self, market: Market, case: Case) -> None:
+        """The journal lost the result that was reported: compute it again."""
+        try:
+            record = self.run_again(case, self.inputs(market, case), "first", self.control)
+        except CheckpointUnusable:
+            self.remember(case, "first", None)
+        else:
+            self.remember(case, "first", record)
+
+    def _confirm_ahead(self, market: Market, case: Case) -> Second:
+        with self._lock:
+            known = self._second.get(case.task.audit_id)
+            if known is None:
+                inputs, control = self.inputs(market, case), Control()
+                run = in_thread(lambda: self.run_again(case, inputs, "second", control))
+                known = self._second[case.task.audit_id] = Second(run, control)
+        return known
+
+    def _drop_second(self, case: Case) -> None:
+        with self._lock:
+            known = self._second.pop(case.task.audit_id, None)
+        if known is not None:
+            known.control.cancel("the states agree")
+
+    def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:
+        """Whether a second run gives the same as the first: then it is not this machine's error."""
+        try:
+            second: SegmentRecord | None = self._confirm_ahead(market, case).run.result()
+        except CheckpointUnusable:
+            second = None
+        except WorkerError as error:
+            log.warning("%s: the second run fails: %s", case.short, error)
+            return False
+        if first is None or second is None:
+            return first is second
+        if first.same_work(second):
+            return True
+        log.error("%s: two own runs differ, the job cannot be replayed", case.short)
+        return False
+
+    def _overdue(self, case: Case) -> bool:
+        """Whether the provider's time to answer is over, while a challenge is still possible."""
+        lease = self.context.chain.lease(case.task.lease_id)
+        if lease.status is not LeaseStatus.ACTIVE:
+            return False
+        closes = matures_at(case.history.terms, lease)
+        margin = min(max(case.history.terms.window // 4, _MARGIN_S[0]), _MARGIN_S[1])
+        return closes - margin <= self.context.chain.now() < closes
+
+    def _challenge(self, market: Market, case: Case, why: str) -> None:
+        chain, task, terms = self.context.chain, case.task, case.history.terms
+        lease = chain.lease(task.lease_id)
+        if not self._may_challenge(lease, case):
+            return
+        log.warning("%s: CHALLENGE: %s", case.short, why)
+        self._allow(terms.token, challenge_bond(terms))
+        key = f"challenge:{task.lease_id.hex()}:{task.segment}:{lease.committed_at}"
+        try:
+            self.context.sender.submit(
+                chain.escrow.challenge(terms.abi_tuple(), task.segment), key, retry=True
+            )
+        except CallReverted as error:
+            log.warning("%s: %s", case.short, error)
+            return
+        try:
+            give_outcome(market, task.audit_id, False, {"reason": why[:300]})
+        except MarketRefused as error:
+            log.info("%s: %s", case.short, error)  # the chain says it anyway
+
+    def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
+        if not lease.paid <= case.task.segment < lease.pending:
+            return False
+        if lease.status is LeaseStatus.DISPUTED:
+            dispute = self.context.chain.view(
+                self.context.chain.escrow.dispute_of(case.task.lease_id)
+            )
+            return case.task.segment < dispute.lowest_segment
+        return lease.status is LeaseStatus.ACTIVE
+
+    def _allow(self, token: str, amount: int) -> None:
+        """Let the escrow pull bonds; it pulls only what this account's own challenges name."""
+        chain, own = self.context.chain, self.context.sender.address
+        allowed = chain.view(Token(token).allowance(own, chain.escrow.address))
+        if allowed < amount:
+            call = Token(token).approve(chain.escrow.address, _ALLOWANCE)
+            self.context.sender.send(call, f"approve:{token}:{allowed}", confirmations=0)
+
+    def prepare(self) -> None:
+        """Approve bonds in this worker's token ahead of time: windows can be short."""
+        self._allow(self.context.token.address, 1)
+
+
+def agrees(record: SegmentRecord, opening: BoundaryOpening) -> bool:
+    """Whether an own execution ended where the provider says that the segment ended."""
+    mine = (record.state_hash, record.end_step, record.final)
+    return mine == (opening.state_hash, opening.end_step, opening.final)

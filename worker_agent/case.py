@@ -1,0 +1,190 @@
+"""One audit as auditor or arbiter: what the chain says of it, and inputs that were checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from client_sdk import sealing
+from client_sdk.protocol.addresses import same_address
+from client_sdk.protocol.draw import Draw
+from client_sdk.protocol.errors import ProofError
+from client_sdk.protocol.manifest import JobManifest
+from client_sdk.protocol.records import BoundaryOpening
+from client_sdk.protocol.seed import job_seed
+from contracts.bindings import LeaseStatus, LeaseView
+from worker_agent.checkpoints import checkpoint_hash
+from worker_agent.context import Context
+from worker_agent.errors import BadArtifact, BadDraw, BadOpening, MarketRefused, RejectedInput
+from worker_agent.exchange import AuditKind, AuditTask
+from worker_agent.history import Commit, LeaseHistory, read_history, recompute_draw
+from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
+from worker_agent.market import Market
+
+_MAX_CHECKPOINT_BYTES: Final = 64 << 30
+_DEFAULT_SAMPLES: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """An audit that the chain confirms."""
+
+    task: AuditTask
+    history: LeaseHistory
+    commit: Commit
+
+    @property
+    def short(self) -> str:
+        """Name for the log."""
+        return f"{self.task.kind} of 0x{self.task.lease_id.hex()[:8]} segment {self.task.segment}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseInputs:
+    """Checked inputs of a case."""
+
+    job: JobInputs
+    seed: int
+    checkpoint: Path | None
+    """State before the segment; ``None`` for segment 0."""
+    first_step: int
+    """Step at which the segment starts, as committed."""
+
+    @property
+    def manifest(self) -> JobManifest:
+        """The job's manifest."""
+        return self.job.manifest
+
+
+def samples_of(market: Market) -> int:
+    """How many segments of each commit this market audits."""
+    policy = market.facts().get("policy")
+    number = policy.get("audit_samples") if isinstance(policy, dict) else None
+    return number if type(number) is int and 0 <= number <= 65_535 else _DEFAULT_SAMPLES
+
+
+def auditor_addresses(market: Market, hardware_class: bytes) -> list[str]:
+    """Addresses that a market draws from, when a row does not say it."""
+    answer = market.get("/v1/auditors", role="auditor", hardware_class="0x" + hardware_class.hex())
+    rows = answer.get("auditors")
+    return [str(row.get("address")) for row in rows if isinstance(row, dict)] if rows else []
+
+
+def check_case(
+    context: Context, market: Market, task: AuditTask, opened_block: int, hardware_class: bytes
+) -> Case:
+    """Hold an audit against the chain: its commit is there, and it was drawn or challenged.
+
+    Parameters
+    ----------
+    opened_block:
+        A block at or before the lease's opening; only bounds the search.
+    hardware_class:
+        Class whose auditors were drawn from.
+
+    Raises
+    ------
+    RejectedInput
+        The market asks for something that the chain does not show.
+    """
+    chain = context.chain
+    history = read_history(chain, task.lease_id, opened_block)
+    commit = history.commit_with_root(task.commit_root)
+    if task.kind is AuditKind.ARBITRATION:
+        _check_challenge(history, task)
+    else:
+        pool = task.pool or auditor_addresses(market, hardware_class)
+        draws = recompute_draw(chain, history, commit, pool, samples_of(market))
+        if Draw(task.segment, task.auditor) not in draws:
+            raise BadDraw(f"segment {task.segment} was not drawn for {task.auditor}")
+    return Case(task=task, history=history, commit=commit)
+
+
+def _check_challenge(history: LeaseHistory, task: AuditTask) -> None:
+    if not same_address(history.terms.arbiter, task.auditor):
+        raise BadDraw(f"{task.auditor} is not the arbiter of this lease")
+    if task.segment not in {event.segment for event in history.challenges}:
+        raise BadDraw(f"nobody challenged segment {task.segment}")
+
+
+def opened_block_hint(market: Market, lease_id: bytes) -> int:
+    """Block from which to look for a lease's events, as the market says; zero if it does not."""
+    try:
+        opened = market.get(f"/v1/leases/0x{lease_id.hex()}").get("opened")
+    except MarketRefused as error:
+        if error.status == 404:
+            return 0
+        raise
+    block = opened.get("block_number") if isinstance(opened, dict) else None
+    return block if type(block) is int and block >= 0 else 0
+
+
+def open_to_challenge(lease: LeaseView, segment: int) -> bool:
+    """Whether a segment is committed and not paid yet, so that an audit still matters."""
+    live = lease.status in {LeaseStatus.ACTIVE, LeaseStatus.DISPUTED}
+    return live and lease.paid <= segment < lease.pending
+
+
+def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInputs:
+    """Fetch and check everything that a re-execution starts from.
+
+    Raises
+    ------
+    RejectedInput
+        Key, artifacts or opening are not what they must be.
+    NetworkFailed
+        The market does not serve them.
+    """
+    task, terms = case.task, case.history.terms
+    if task.inputs is None:
+        raise RejectedInput("there are no inputs yet")
+    try:
+        job_key = sealing.unwrap_key(task.inputs.sealed_key, context.encryption_key, terms.job_hash)
+    except sealing.SealingError as error:
+        raise BadArtifact(f"the job key cannot be unwrapped: {error}") from error
+    folder = context.folder("audits") / task.lease_id.hex()
+    folder.mkdir(exist_ok=True, mode=0o700)
+    artifacts = task.inputs.artifacts
+    job = fetch_inputs(market, artifacts, job_key, terms.job_hash, folder / "inputs")
+    beacon = context.chain.beacon(case.history.opened.block_number)
+    if beacon is None:
+        raise RejectedInput("the beacon after the opening is not known")
+    checkpoint, first_step = None, 0
+    if task.segment > 0:
+        opening = check_opening(case, task.inputs.opening, task.segment - 1)
+        first_step = opening.end_step
+        if artifacts.checkpoint is None:
+            raise BadArtifact("there is no checkpoint among the inputs")
+        target = folder / f"before-{task.segment}"
+        limit = min(_MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
+        checkpoint = fetch_checkpoint(
+            market, artifacts.checkpoint, job_key, task.segment - 1, target, limit
+        )
+        if checkpoint_hash(checkpoint) != opening.state_hash:
+            raise BadArtifact("the checkpoint does not have the committed state")
+    return CaseInputs(
+        job=job,
+        seed=job_seed(task.lease_id, beacon),
+        checkpoint=checkpoint,
+        first_step=first_step,
+    )
+
+
+def check_opening(case: Case, opening: BoundaryOpening | None, segment: int) -> BoundaryOpening:
+    """Hold an opening against the commit on the chain.
+
+    Raises
+    ------
+    BadOpening
+        It is missing, or does not lead to the committed root.
+    """
+    if opening is None:
+        raise BadOpening("the opening is missing")
+    if opening.segment != segment or opening.up_to != case.commit.up_to:
+        raise BadOpening(f"the opening is not of segment {segment} in this commit")
+    try:
+        opening.verify(case.task.lease_id, case.commit.trace_root)
+    except ProofError as error:
+        raise BadOpening(str(error)) from error
+    return opening

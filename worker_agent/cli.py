@@ -1,0 +1,191 @@
+"""``gridlease worker``: init, check, start, status, drain, earnings.
+
+Exit codes: 0 done; 1 the daemon ended because of an unrecoverable error, or a check failed; 2 the
+configuration cannot be used; 7 chain or market cannot be reached.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client_sdk.chain.errors import ChainError
+from client_sdk.chain.wallet import load_key_file, new_key, save_key_file
+from worker_agent.errors import NetworkFailed, SettingsError, WorkerError
+from worker_agent.settings import SCHEMA, Role, WorkerSettings, load_settings
+
+app = typer.Typer(help="Rent out this machine, audit others, or rule disputes.")
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The worker's JSON file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn errors into one line and a documented exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    except (ChainError, NetworkFailed) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(7) from error
+    except WorkerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def init(
+    config: ConfigOption = Path("worker.json"),
+    role: Annotated[Role, typer.Option(help="What this daemon will do.")] = Role.PROVIDER,
+    market: Annotated[list[str] | None, typer.Option(help="URL of a market; repeatable.")] = None,
+    rpc_url: Annotated[str, typer.Option(help="Node of the chain.")] = "http://127.0.0.1:8545",
+    chain_id: Annotated[int, typer.Option(help="The chain's id.")] = 31337,
+    deployments: Annotated[Path, typer.Option(help="deployments.json")] = Path("deployments.json"),
+    price: Annotated[str, typer.Option(help="Price per hour.")] = "0.60",
+    owner_key: Annotated[Path | None, typer.Option(help="Key file of the owner.")] = None,
+    allow_weak: Annotated[
+        bool, typer.Option(help="Take jobs although memory limits cannot be enforced.")
+    ] = False,
+) -> None:
+    """Write a configuration and the keys that it needs; existing files are left alone."""
+    with told():
+        if config.exists():
+            raise SettingsError(f"{config} exists already; remove it to write a new one")
+        folder = config.resolve().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        operator = folder / f"{role}-operator.key"
+        if not operator.exists():
+            save_key_file(operator, new_key())
+        owner = owner_key.resolve() if owner_key else folder / "owner.key"
+        if role is Role.PROVIDER and owner_key is None and not owner.exists():
+            save_key_file(owner, new_key())
+        values: dict[str, Any] = {
+            "schema": SCHEMA,
+            "role": role.value,
+            "data_dir": f"{role}-data",
+            "rpc_url": rpc_url,
+            "deployments_file": str(deployments.resolve()),
+            "chain_id": chain_id,
+            "markets": market or ["http://127.0.0.1:8480"],
+            "operator_key_file": operator.name,
+            "price_per_hour": price,
+            "allow_weak_isolation": allow_weak,
+        }
+        if role is Role.PROVIDER:
+            values["owner_key_file"] = str(owner)
+        _write_new(config, json.dumps(values, indent=2) + "\n")
+        typer.echo(f"wrote {config}")
+        typer.echo(f"operator {load_key_file(operator).address}: needs coins for gas")
+        if role is Role.PROVIDER:
+            address = load_key_file(owner).address
+            typer.echo(f"owner    {address}: needs coins for gas, and the token for its stake")
+        typer.echo(f"next: gridlease worker check --config {config}")
+
+
+@app.command()
+def check(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """Look at everything that a worker needs, and say what is missing."""
+    from worker_agent.check import check_all
+
+    with told():
+        findings = check_all(load_settings(config))
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = "ok  " if finding.ok else "FAIL"
+            typer.echo(f"{mark}  {finding.name:<12} {finding.text}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def start(
+    config: ConfigOption = Path("worker.json"),
+    role: Annotated[Role | None, typer.Option(help="Must agree with the file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the daemon in the foreground until SIGTERM or Ctrl-C."""
+    from worker_agent.worker import run_worker
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for noisy in ("httpx", "httpcore", "web3", "filelock", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with told():
+        settings = load_settings(config, role.value if role else None)
+        code = run_worker(settings)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """Show what the journal knows: the listing, the offer, and each lease's phase."""
+    from worker_agent.status import read_status
+
+    with told():
+        found = read_status(load_settings(config))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(f"role      {found['role']}")
+    typer.echo(f"running   {'yes' if found['running'] else 'no'}")
+    typer.echo(f"draining  {'yes' if found['draining'] else 'no'}")
+    typer.echo(f"offer     {found['offer'] or 'none'}")
+    for lease in found["leases"]:
+        typer.echo(
+            f"lease     {lease['lease_id'][:18]}  {lease['phase']:<8} "
+            f"{lease['segments']}/{lease['max_segments']} segments  {lease['verdict'] or ''}"
+        )
+
+
+@app.command()
+def drain(
+    config: ConfigOption = Path("worker.json"),
+    undo: Annotated[bool, typer.Option("--undo", help="Take leases again.")] = False,
+) -> None:
+    """Take no more leases; what runs is finished. A running daemon notices at once."""
+    from worker_agent.heartbeat import set_draining
+    from worker_agent.journal import Journal
+
+    with told():
+        settings = load_settings(config)
+        journal = Journal(settings.data_dir / "journal.db")
+        set_draining(journal, not undo)
+        journal.close()
+    typer.echo("takes leases again" if undo else "draining: no new leases, offers are withdrawn")
+
+
+@app.command()
+def earnings(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """Sum up from the chain what the provider was paid, what can be withdrawn, and the stake."""
+    from worker_agent.status import read_earnings
+
+    with told():
+        found = read_earnings(load_settings(config))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name:<12} {value}")
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+__all__ = ["WorkerSettings", "app"]

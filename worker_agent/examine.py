@@ -1,0 +1,228 @@
+"""What auditor and arbiter share: a thread for each case, moved on by the market's row of it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from client_sdk.chain.signing import sign
+from client_sdk.protocol.canonical import ZERO_HASH
+from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.records import SegmentRecord
+from client_sdk.protocol.states import AuditState
+from contracts.bindings import LeaseStatus
+from worker_agent.case import (
+    Case,
+    CaseInputs,
+    check_case,
+    fetch_case_inputs,
+    open_to_challenge,
+    opened_block_hint,
+)
+from worker_agent.context import Context
+from worker_agent.errors import NetworkFailed, RejectedInput
+from worker_agent.exchange import AuditKind, AuditTask, give_report, parse_task
+from worker_agent.execution import Control
+from worker_agent.jobs import Jobs
+from worker_agent.market import Market
+from worker_agent.replay import Replay, replay
+
+log = logging.getLogger(__name__)
+_OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditState.EXPIRED}
+_KIND: Final = "audit"
+_MAX_CHECKPOINT_BYTES: Final = 64 << 30
+_REGISTER_S: Final = 600.0
+_MAX_CASES: Final = 4
+
+
+class Examiner(ABC):
+    """Takes cases from markets and moves each of them on, one step a turn.
+
+    Parameters
+    ----------
+    context:
+        The daemon.
+    jobs:
+        Runs re-executions.
+    hardware_class:
+        Class of this machine: only its bits can be compared.
+    """
+
+    kind: AuditKind
+    role: str
+
+    def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
+        self.context = context
+        self.jobs = jobs
+        self.hardware_class = hardware_class
+        self._pool = ThreadPoolExecutor(_MAX_CASES, thread_name_prefix=self.kind.value)
+        self._working: dict[str, Future[None]] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self._registered: dict[str, float] = {}
+        self._lock = threading.RLock()
+        self._inputs: dict[bytes, CaseInputs] = {}
+        self.control = Control()
+
+    @abstractmethod
+    def step(self, market: Market, case: Case) -> None:
+        """Move one case on as far as it goes; called again until it is over."""
+
+    def tick(self) -> None:
+        """Register, look for cases, and give each one a thread."""
+        self.context.sender.maintain()
+        failure: NetworkFailed | None = None
+        for market in self.context.markets.values():
+            try:
+                self._register(market)
+                self._take(market)
+            except NetworkFailed as error:  # the other markets' cases go on
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Drop what is running."""
+        self.control.cancel("the daemon stops")
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def report(self, market: Market, case: Case, record: SegmentRecord | None) -> None:
+        """Sign and post the result of the own execution, before the other side's is known.
+
+        ``None`` reports a zero state: the handed-over checkpoint could not be resumed from.
+        """
+        state = record.state_hash if record else ZERO_HASH
+        message = AuditReport(
+            lease_id=case.task.lease_id,
+            segment=case.task.segment,
+            state_hash=state,
+            at=int(time.time()),
+        )
+        signature = sign(message, self.context.chain.domain, self.context.account)
+        give_report(market, case.task.audit_id, message.to_json(), signature)
+        log.info("%s: reported 0x%s", case.short, state.hex()[:16])
+
+    def remember(self, case: Case, name: str, record: SegmentRecord | None) -> None:
+        """Journal an own result, so that a restart need not compute it again."""
+        value = {"record": record.to_json() if record else None}
+        self.context.journal.put(_KIND, f"{case.task.audit_id}:{name}", value)
+
+    def recall(self, case: Case, name: str) -> tuple[bool, SegmentRecord | None]:
+        """A journaled result: whether there is one, and it."""
+        known = self.context.journal.get(_KIND, f"{case.task.audit_id}:{name}")
+        if known is None:
+            return False, None
+        record = known["record"]
+        return True, None if record is None else SegmentRecord.from_json(record)
+
+    def inputs(self, market: Market, case: Case) -> CaseInputs:
+        """The case's checked inputs; fetched once."""
+        key = case.task.audit_id.encode()
+        with self._lock:
+            known = self._inputs.get(key)
+        if known is None:
+            known = fetch_case_inputs(self.context, market, case)
+            if known.manifest.hardware_class != self.hardware_class:
+                raise RejectedInput("the job is of another hardware class than this machine")
+            with self._lock:
+                self._inputs[key] = known
+        return known
+
+    def run_again(
+        self, case: Case, inputs: CaseInputs, name: str, control: Control, from_start: bool = False
+    ) -> SegmentRecord:
+        """Execute the case's segment; ``name`` tells several runs of one case apart.
+
+        Parameters
+        ----------
+        from_start:
+            Run everything from segment 0 on, without the handed-over checkpoint.
+        """
+        task, terms = case.task, case.history.terms
+        folder = self.context.folder("audits") / f"{task.audit_id}-{name}"
+        try:
+            return replay(
+                self.jobs,
+                Replay(
+                    inputs=inputs.job,
+                    lease_id=task.lease_id,
+                    seed=inputs.seed,
+                    max_segments=terms.segments,
+                    start_segment=0 if from_start else task.segment,
+                    segment=task.segment,
+                    resume=None if from_start else inputs.checkpoint,
+                    folder=folder,
+                    limit_s=self.limit_s(case),
+                    max_bytes=min(_MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
+                ),
+                control,
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @abstractmethod
+    def limit_s(self, case: Case) -> float:
+        """Longest useful duration of one run, in seconds."""
+
+    def _register(self, market: Market) -> None:
+        if time.monotonic() - self._registered.get(market.url, -1e9) < _REGISTER_S:
+            return
+        body = {
+            "encryption_key": "0x" + self.context.encryption_key.public.hex(),
+            "hardware_class": "0x" + self.hardware_class.hex(),
+            "role": self.role,
+        }
+        market.post("/v1/auditors", body)
+        self._registered[market.url] = time.monotonic()
+        log.info("registered at %s as %s", market.url, self.role)
+
+    def _take(self, market: Market) -> None:
+        rows = market.get("/v1/audits", role="auditor").get("audits")
+        for row in rows if isinstance(rows, list) else []:
+            try:
+                task = parse_task(row)
+            except RejectedInput as error:
+                self._warn(market.url, str(row)[:64], str(error))
+                continue
+            working = self._working.get(task.audit_id)
+            busy = working is not None and not working.done()
+            if task.kind is self.kind and task.state not in _OVER and not busy:
+                self._working[task.audit_id] = self._pool.submit(self._guarded, market, task)
+
+    def _guarded(self, market: Market, task: AuditTask) -> None:
+        try:
+            lease = self.context.chain.lease(task.lease_id)
+            if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, task.segment):
+                return  # paid or closed: an audit can change nothing any more
+            hint = opened_block_hint(market, task.lease_id)
+            case = check_case(self.context, market, task, hint, self.hardware_class)
+            self.step(market, case)
+        except (RejectedInput, NetworkFailed) as error:
+            self._warn(market.url, task.audit_id, f"{type(error).__name__}: {error}")
+        except Exception:  # the edge of a thread: the next turn takes the case again
+            log.exception("%s %s broke", self.kind, task.audit_id)
+
+    def _warn(self, url: str, name: str, text: str) -> None:
+        """Log once: the same row comes every turn."""
+        if (name, text) not in self._warned:
+            self._warned.add((name, text))
+            log.warning("%s at %s: %s", name, url, text)
+
+
+def in_thread(action: Callable[[], SegmentRecord]) -> Future[SegmentRecord]:
+    """Run one re-execution beside others."""
+    future: Future[SegmentRecord] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # passed on to whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="replay").start()
+    return future

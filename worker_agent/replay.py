@@ -1,0 +1,133 @@
+"""Executes segments of a lease again, blind, in this machine's own sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.errors import MessageError
+from client_sdk.protocol.records import MAX_RECORD_BYTES, SegmentRecord
+from worker_agent.checkpoints import RECORD_NAME, checkpoint_hash
+from worker_agent.errors import BadCheckpoint, JobFailed, ProviderFault
+from worker_agent.execution import Control, OutcomeKind, follow
+from worker_agent.inputs import JobInputs
+from worker_agent.jobs import Jobs, Mode, Work
+from worker_agent.sandbox.errors import ControlClosed, SandboxError
+from worker_agent.store import LeaseStore
+
+BAD_CHECKPOINT_CODE: Final = 65
+"""Exit code of the runtime when the state cannot be resumed from."""
+
+
+class CheckpointUnusable(BadCheckpoint):
+    """Training cannot be resumed from the checkpoint that was handed over."""
+
+
+class ReplayCancelled(ProviderFault):
+    """The replay was dropped: its result is no longer wanted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """What to execute again.
+
+    Attributes
+    ----------
+    inputs
+        The job.
+    lease_id, seed
+        From the chain.
+    max_segments
+        Most segments of the lease; the program must see the same number as the first time.
+    start_segment, segment
+        First and last segment to run; the state after the last one is the result.
+    resume
+        Checkpoint of the segment before the first, or ``None`` for segment 0.
+    folder
+        Where the resulting checkpoint is put.
+    limit_s
+        Deadline of the whole, in seconds.
+    max_bytes
+        Largest accepted tensor file.
+    """
+
+    inputs: JobInputs
+    lease_id: bytes
+    seed: int
+    max_segments: int
+    start_segment: int
+    segment: int
+    resume: Path | None
+    folder: Path
+    limit_s: float
+    max_bytes: int
+
+
+def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
+    """Run, and return the record of the last segment with a state hash computed here.
+
+    Raises
+    ------
+    CheckpointUnusable
+        The runtime cannot resume from the checkpoint.
+    JobFailed
+        The renter's code failed.
+    ProviderFault
+        This machine failed, or the replay was cancelled.
+    """
+    store = LeaseStore(task.folder)
+    work = Work(
+        mode=Mode.AUDIT,
+        inputs=task.inputs,
+        lease_id=task.lease_id,
+        seed=task.seed,
+        start_segment=task.start_segment,
+        max_segments=task.max_segments,
+        stop_after_segment=task.segment,
+        resume=task.resume,
+        wall_time_s=task.limit_s,
+    )
+    taken: list[Path] = []
+    try:
+        with jobs.start(work) as process:
+
+            def hear(event: Mapping[str, Any]) -> None:
+                if event.get("event") != "segment":
+                    return
+                if event.get("segment") == task.segment:
+                    taken.append(store.take_segment(process, task.segment, task.max_bytes))
+                try:
+                    process.send({"command": "taken", "segment": event.get("segment")})
+                except ControlClosed:
+                    return  # it has ended by itself
+
+            outcome = follow(
+                process, hear, control, start_limit_s=task.limit_s, step_limit_s=task.limit_s
+            )
+    except SandboxError as error:
+        raise ProviderFault(f"the replay could not run: {error}") from error
+    if outcome.kind is OutcomeKind.CANCELLED:
+        raise ReplayCancelled(outcome.text)
+    if taken:
+        return _read(taken[-1], task)
+    if outcome.code == BAD_CHECKPOINT_CODE:
+        raise CheckpointUnusable(outcome.text)
+    if outcome.kind is OutcomeKind.JOB_FAILED:
+        raise JobFailed(outcome.text, outcome.code)
+    raise ProviderFault(f"the replay gave no segment: {outcome.kind}: {outcome.text}")
+
+
+def _read(folder: Path, task: Replay) -> SegmentRecord:
+    try:
+        raw = parse_json((folder / RECORD_NAME).read_bytes(), max_bytes=MAX_RECORD_BYTES)
+        record = SegmentRecord.from_json(raw)
+    except MessageError as error:
+        raise JobFailed(f"the replay's record is malformed: {error}") from error
+    if record.segment != task.segment or record.lease_id != task.lease_id:
+        raise JobFailed("the replay's record is of another segment")
+    if checkpoint_hash(folder) != record.state_hash:
+        raise JobFailed("the replay's checkpoint does not have the recorded hash")
+    return record

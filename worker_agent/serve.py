@@ -1,0 +1,128 @@
+"""The loop that answers auditors and the arbiter, as provider.
+
+Nobody gets the job's key because a market says so: the draw is computed again from the chain, and
+an arbiter must be the one of the terms, with a challenge on the chain. A segment's opening is given
+only after the other side has posted its own result.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from client_sdk import sealing
+from client_sdk.protocol.addresses import same_address
+from client_sdk.protocol.jobspec import Audit
+from client_sdk.protocol.states import AuditState
+from worker_agent.case import Case, check_case
+from worker_agent.context import Context
+from worker_agent.delivery import Deliverer
+from worker_agent.errors import BadDraw, NetworkFailed, RejectedInput
+from worker_agent.exchange import (
+    AuditInputs,
+    AuditKind,
+    AuditTask,
+    give_inputs,
+    give_opening,
+    parse_artifacts,
+    parse_task,
+)
+from worker_agent.inputs import load_inputs
+from worker_agent.market import Market
+from worker_agent.records import LeasePhase, LeaseRecord, Leases
+from worker_agent.tracebook import TraceBook
+
+log = logging.getLogger(__name__)
+_ANSWERED: Final = {LeasePhase.RUNNING, LeasePhase.ENDED}
+
+
+class ServeAudits:
+    """Answers audits of this worker's leases.
+
+    Parameters
+    ----------
+    hardware_class:
+        Class of this machine, whose auditors are drawn.
+    """
+
+    def __init__(
+        self, context: Context, leases: Leases, deliverer: Deliverer, hardware_class: bytes
+    ) -> None:
+        self._context = context
+        self._leases = leases
+        self._deliverer = deliverer
+        self._hardware_class = hardware_class
+        self._refused: set[tuple[str, str]] = set()
+
+    def tick(self) -> None:
+        """Answer what waits at every market."""
+        if not any(record.phase in _ANSWERED for record in self._leases.active()):
+            return
+        failure: NetworkFailed | None = None
+        for market in self._context.markets.values():
+            try:
+                self._answer_all(market)
+            except NetworkFailed as error:  # the other markets still get answers
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def _answer_all(self, market: Market) -> None:
+        rows = market.get("/v1/audits", role="operator").get("audits")
+        for row in rows if isinstance(rows, list) else []:
+            try:
+                task = parse_task(row)
+                self._answer(market, task)
+            except RejectedInput as error:
+                name = (market.url, str(row.get("audit_id")) if isinstance(row, dict) else "?")
+                if name not in self._refused:
+                    log.warning("audit %s refused: %s", name[1], error)
+                    self._refused.add(name)
+
+    def _answer(self, market: Market, task: AuditTask) -> None:
+        wants_inputs = task.state is AuditState.ASSIGNED and task.inputs is None
+        wants_opening = task.reported and task.opening is None
+        if not (wants_inputs or wants_opening):
+            return
+        record = self._leases.get(task.lease_id.hex())
+        if record is None or record.phase not in _ANSWERED or record.opened_block is None:
+            return
+        case = check_case(self._context, market, task, record.opened_block, self._hardware_class)
+        self._check_allowed(record, task)
+        book = TraceBook(record, self._leases.segments(record.lease_id))
+        if wants_opening:
+            give_opening(market, task.audit_id, book.opening(task.segment, case.commit.up_to))
+        else:
+            give_inputs(market, task.audit_id, self._inputs(record, case, book))
+        what = "opening" if wants_opening else "inputs"
+        self._leases.journal.note("audit", task.audit_id, f"{what} given to {task.auditor}")
+        log.info("%s: gave the %s to %s", case.short, what, task.auditor)
+
+    def _check_allowed(self, record: LeaseRecord, task: AuditTask) -> None:
+        """The job spec says who may see the job; the arbiter always may."""
+        if task.kind is AuditKind.ARBITRATION:
+            return
+        store = self._deliverer.store(record.lease_id)
+        inputs = load_inputs(store.inputs, record.parsed_terms.job_hash)
+        if inputs is None:
+            raise RejectedInput("the job's inputs are not here")
+        manifest = inputs.manifest
+        if manifest.audit is Audit.NONE:
+            raise BadDraw("the renter allows no audits")
+        named = any(same_address(task.auditor, address) for address in manifest.auditors)
+        if manifest.audit is Audit.NAMED and not named:
+            raise BadDraw(f"the renter did not name {task.auditor}")
+
+    def _inputs(self, record: LeaseRecord, case: Case, book: TraceBook) -> AuditInputs:
+        task = case.task
+        artifacts, opening = parse_artifacts(record.artifacts), None
+        if task.segment > 0:
+            before = task.segment - 1
+            opening = book.opening(before, case.commit.up_to)
+            address = self._deliverer.checkpoint_address(record, before)
+            artifacts = replace(artifacts, checkpoint=address)
+        job_key = bytes.fromhex(record.job_key)
+        job_hash = record.parsed_terms.job_hash
+        sealed = sealing.wrap_key(job_key, task.auditor_key, job_hash)
+        return AuditInputs(sealed_key=sealed, artifacts=artifacts, opening=opening)

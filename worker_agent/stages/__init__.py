@@ -1,0 +1,1 @@
+"""Stages of one attempt: prepare, accept, execute, prove, upload; a module each."""
