@@ -6,6 +6,7 @@ are read, and nothing here decides about money. Logs in by itself when the sessi
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +16,11 @@ from urllib.parse import quote
 
 import httpx
 
+from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.errors import ProtocolError
 from worker_agent.errors import MarketRefused, MarketUnreachable
 
+log = logging.getLogger(__name__)
 MAX_JSON_BYTES = 4 * 1024 * 1024
 _CHUNK = 1 << 20
 Json = dict[str, Any]
@@ -144,8 +148,9 @@ class Market:
         if answer.status_code == 204 or not answer.content:
             return {}
         try:
-            value = answer.json()
-        except ValueError as error:
+            # Not the library's own reader: deep nesting must not reach it.
+            value = parse_json(answer.content, max_bytes=MAX_JSON_BYTES)
+        except ProtocolError as error:
             raise MarketUnreachable(f"{self.url}{path} answered without JSON") from error
         if not isinstance(value, dict):
             raise MarketUnreachable(f"{self.url}{path} answered without a JSON object")
@@ -242,8 +247,9 @@ def _refusal(status: int, content: bytes) -> MarketRefused:
     """Build the error of an answer; unknown shapes give a general one."""
     code, message = "unknown", "the market gave no reason"
     try:
-        error = httpx.Response(status, content=content).json()["error"]
+        answer: Any = parse_json(content, max_bytes=MAX_JSON_BYTES)
+        error = answer["error"]
         code, message = str(error["code"])[:64], str(error["message"])[:300]
-    except (ValueError, KeyError, TypeError):
-        pass
+    except (ProtocolError, KeyError, TypeError):
+        log.debug("an error answer of unknown shape, status %d", status)
     return MarketRefused(status, code, message)
