@@ -77,12 +77,17 @@ def gpu_nodes(spec: SandboxSpec) -> list[str]:
 
 def check_spec(spec: SandboxSpec) -> None:
     """Refuse what no tier gives; `BadSpec` says which part."""
+    texts = [*spec.argv, spec.cwd, *spec.env.values(), *spec.gpus]
+    texts += [text for mount in spec.mounts for text in (mount.target, str(mount.source))]
+    if any("\0" in text for text in texts):
+        # NUL ends an argument of bwrap: the rest would be read as further options.
+        raise BadSpec("an argument, path or variable contains a NUL byte")
     if not spec.argv or not spec.argv[0].startswith("/"):
         raise BadSpec("argv must start with an absolute path inside the sandbox")
     if not _HOSTNAME.fullmatch(spec.hostname):
         raise BadSpec(f"{spec.hostname!r} is not a host name")
-    for name, value in spec.env.items():
-        if not _VARIABLE.fullmatch(name) or "\0" in value:
+    for name in spec.env:
+        if not _VARIABLE.fullmatch(name):
             raise BadSpec(f"{name!r} is not an environment variable")
     for mount in spec.mounts:
         target = Path(mount.target)
