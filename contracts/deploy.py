@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,15 +49,15 @@ class DeployError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployOptions:
-    """What the constructor and the deployments file need; an empty address means the deployer."""
+    """What the constructor and the deployments file need; no address means the deployer."""
 
-    owner: str = ""
+    owner: str | None = None
     """May pause `open` and `list` and set fee and receivers; cannot reach user funds."""
 
-    treasury: str = ""
+    treasury: str | None = None
     """Credited with fees."""
 
-    audit_pool: str = ""
+    audit_pool: str | None = None
     """Credited with audit shares."""
 
     fee_bps: int = 0
@@ -88,8 +88,14 @@ def deploy(rpc_url: str, private_key: bytes, options: DeployOptions | None = Non
         No answer from the node, no funds, a bad option, or a creation that failed; the message
         says what to do.
     """
-    account: LocalAccount = Account.from_key(private_key)
-    provider = BoundedProvider(rpc_url)
+    try:
+        account: LocalAccount = Account.from_key(private_key)
+    except Exception:  # its errors quote the key
+        raise DeployError("this is not a private key") from None
+    try:
+        provider = BoundedProvider(rpc_url)
+    except ValueError as error:
+        raise DeployError(str(error)) from error
     try:
         return _Deployer(Web3(provider), account, options or DeployOptions()).run()
     except RpcUnreachable as error:
@@ -110,12 +116,10 @@ class _Deployer:
         self._web3 = web3
         self._account = account
         mine = str(account.address)
-        self._options = replace(
-            options,
-            owner=options.owner or mine,
-            treasury=options.treasury or mine,
-            audit_pool=options.audit_pool or mine,
-        )
+        self._options = options
+        self._owner = options.owner or mine
+        self._treasury = options.treasury or mine
+        self._audit_pool = options.audit_pool or mine
 
     def run(self) -> Deployment:
         options = self._options
@@ -129,9 +133,9 @@ class _Deployer:
         found = tuple(self._token(token) for token in tokens)
         escrow, block = self._create(
             "LeaseEscrow",
-            options.owner,
-            options.treasury,
-            options.audit_pool,
+            self._owner,
+            self._treasury,
+            self._audit_pool,
             options.fee_bps,
             [token.address for token in found],
             options.unbonding_period_s,
@@ -143,7 +147,7 @@ class _Deployer:
             start_block=block,
             abi_version=ABI_VERSION,
             arbiter=options.arbiter,
-            audit_pool=options.audit_pool,
+            audit_pool=self._audit_pool,
             beacon=_dev_beacon(options) if is_dev else None,
         )
 
@@ -280,10 +284,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rpc-url", required=True)
     parser.add_argument("--key-file", type=Path, required=True, help="private key in hex, mode 600")
     parser.add_argument("--output", type=Path, default=Path("deployments.json"))
-    parser.add_argument("--owner", type=_address, default="", help="default: the deployer")
-    parser.add_argument("--treasury", type=_address, default="", help="default: the deployer")
-    parser.add_argument("--audit-pool", type=_address, default="", help="default: the deployer")
-    parser.add_argument("--arbiter", type=_address, default=None)
+    parser.add_argument("--owner", type=_address, help="default: the deployer")
+    parser.add_argument("--treasury", type=_address, help="default: the deployer")
+    parser.add_argument("--audit-pool", type=_address, help="default: the deployer")
+    parser.add_argument("--arbiter", type=_address)
     parser.add_argument("--fee-bps", type=int, default=0, help="share of each payment, 1/10000")
     parser.add_argument(
         "--token", type=_address, action="append", default=[], help="ERC-20 to allow; repeatable"

@@ -25,6 +25,8 @@ from typing import Any, Final
 
 from eth_utils.address import is_address, to_checksum_address
 
+from contracts import plain_json
+
 SCHEMA: Final = "gridlease/deployments/1"
 MAX_FILE_BYTES: Final = 1024 * 1024
 
@@ -133,8 +135,8 @@ def load_deployments(path: Path) -> list[Deployment]:
     if len(content) > MAX_FILE_BYTES:
         raise DeploymentError(f"{path} is longer than {MAX_FILE_BYTES} bytes")
     try:
-        raw = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        raw = plain_json.parse(content)
+    except ValueError as error:
         raise DeploymentError(f"{path} is not JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise DeploymentError(f'{path} does not say "schema": "{SCHEMA}"')

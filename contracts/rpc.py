@@ -8,7 +8,6 @@ other nodes tell lies from truth.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
+
+from contracts import plain_json
 
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """Longest answer that is read; a full range of event logs stays far below."""
@@ -108,8 +109,8 @@ class BoundedProvider(JSONBaseProvider):
     @staticmethod
     def _parse(body: bytes) -> Any:
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
+            return plain_json.parse(body)
+        except ValueError:
             raise RpcUnreachable(
                 "the answer is not JSON: is this the URL of an Ethereum node?"
             ) from None

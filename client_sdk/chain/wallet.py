@@ -19,6 +19,7 @@ from eth_utils.address import to_checksum_address
 
 from client_sdk.chain.errors import WalletError, WalletUnreadable, WrongPassword
 from client_sdk.chain.keyfiles import read_private, write_new
+from contracts import plain_json
 
 _KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _MAX_WORK: Final = 1 << 22
@@ -82,11 +83,11 @@ def load_keystore(path: Path, password: str) -> LocalAccount:
     """
     content = read_private(path)
     try:
-        keystore = json.loads(content)
+        keystore = plain_json.parse(content)
         version = keystore["version"]
         kdf = {key.lower(): value for key, value in keystore.items()}["crypto"]["kdfparams"]
         work = max(int(kdf.get("n", 0)) * int(kdf.get("r", 8)) // 8, int(kdf.get("c", 0)))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WalletUnreadable(f"{path} is not a keystore file") from None
     if version != 3 or not 0 < work <= _MAX_WORK:
         raise WalletUnreadable(f"{path}: only version 3 keystores of usual strength can be opened")
@@ -110,10 +111,10 @@ def keystore_address(path: Path) -> str:
     WalletMissing, WalletUnreadable, KeyTooOpen
     """
     try:
-        claimed = json.loads(read_private(path))["address"].removeprefix("0x")
+        claimed = plain_json.parse(read_private(path))["address"].removeprefix("0x")
         if len(bytes.fromhex(claimed)) != 20:
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WalletUnreadable(f"{path} is not a keystore file") from None
     return to_checksum_address("0x" + claimed)
 
