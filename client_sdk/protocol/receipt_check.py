@@ -19,7 +19,7 @@ from client_sdk.protocol.canonical import ZERO_HASH, hash_from_hex, to_hex
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.merkle import MerkleBuilder
 from client_sdk.protocol.money import BPS, split_payment
-from client_sdk.protocol.receipt import Amounts, ChainEvent, Receipt
+from client_sdk.protocol.receipt import Amounts, AuditResult, ChainEvent, Receipt
 from client_sdk.protocol.terms import chained_root
 from client_sdk.protocol.verdicts import CAUSE_VERDICTS, CloseCause, close_cause
 
@@ -49,7 +49,9 @@ class FindingCode(StrEnum):
     SPLIT_DIFFERS = "split_differs"
     #: The chain contradicts the verdict.
     VERDICT_IMPOSSIBLE = "verdict_impossible"
-    #: An audit report is about another lease or segment, or about one that was never committed.
+    #: The segment records do not lead to the committed roots.
+    RECORDS_DIFFER = "records_differ"
+    #: An audit is not of committed work, shows no report, or is by a party to the lease.
     AUDIT_DIFFERS = "audit_differs"
 
 
@@ -257,7 +259,17 @@ def _check_audits(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
             yield Finding(
                 FindingCode.AUDIT_DIFFERS, f"segment {audit.segment} was audited, never committed"
             )
-        report = audit.report
+        report, terms = audit.report, receipt.terms
+        if audit.auditor in (terms.renter, terms.provider, terms.operator):
+            yield Finding(
+                FindingCode.AUDIT_DIFFERS,
+                f"segment {audit.segment} was audited by {audit.auditor}, a party to the lease",
+            )
+        if report is None and audit.result in (AuditResult.AGREED, AuditResult.MISMATCH):
+            yield Finding(
+                FindingCode.AUDIT_DIFFERS,
+                f"segment {audit.segment} is called {audit.result}, but no report is shown",
+            )
         if report is not None and (report.lease_id, report.segment) != (
             receipt.lease_id,
             audit.segment,

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.terms import Terms
+
+# Machines that run tests are shared and slow at times, and a run must be repeatable.
+settings.register_profile(
+    "shared",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("shared")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol import bundle
@@ -285,7 +285,15 @@ def test_when_the_target_is_not_empty_then_it_is_left_alone(tmp_path):
     assert read(tmp_path) == {"mine": b"1"}
 
 
-@settings(deadline=None, max_examples=150)
+def test_when_any_bit_of_a_header_flips_then_the_header_is_refused():
+    header = bundle._header("dir/file.txt", 1, False)
+    for bit in range(len(header) * 8):
+        flipped = bytearray(header)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BundleError):
+            bundle._parse_header(bytes(flipped), bundle.DEFAULT_LIMITS)
+
+
 @given(st.integers(0, 1024 + 512 - 1), st.integers(0, 7))
 def test_when_one_bit_outside_the_content_flips_then_the_archive_is_refused(
     tmp_path_factory, position, bit

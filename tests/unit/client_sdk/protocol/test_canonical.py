@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.canonical import (
@@ -55,7 +55,6 @@ def test_when_the_example_of_the_standard_is_given_then_its_bytes_come_out():
     )
 
 
-@settings(deadline=None, max_examples=200)
 @given(JSON)
 def test_when_canonical_bytes_are_read_then_they_are_written_alike_again(value):
     data = canonical_json(value)

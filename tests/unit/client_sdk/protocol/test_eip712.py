@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+from pathlib import Path
 
 import pytest
 from eth_abi import encode
 from eth_account._utils.encode_typed_data.encoding_and_hashing import hash_domain
 from eth_account.messages import _hash_eip191_message, encode_typed_data
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.addresses import (
@@ -40,6 +42,7 @@ from client_sdk.protocol.verification import (
     verifications_in,
 )
 
+ROOT = Path(__file__).parents[4]
 KINDS = [Terms, Voucher, Offer, Order, Progress, AuditReport]
 HASHES = st.binary(min_size=32, max_size=32)
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
@@ -75,7 +78,6 @@ class Flagged(Typed):
     number: int
 
 
-@settings(deadline=None, max_examples=150)
 @given(OBJECTS | objects_of(Flagged), DOMAINS)
 def test_when_an_object_is_hashed_then_eth_account_agrees(obj, domain):
     message = encode_typed_data(full_message=typed_data(obj, domain))
@@ -84,14 +86,12 @@ def test_when_an_object_is_hashed_then_eth_account_agrees(obj, domain):
     assert domain.separator == bytes(hash_domain(domain.to_json()))
 
 
-@settings(deadline=None, max_examples=100)
 @given(OBJECTS | objects_of(Flagged))
 def test_when_an_object_travels_as_json_then_it_arrives_equal(obj):
     data = canonical_json(obj.to_json())
     assert type(obj).from_json(parse_json(data)) == obj
 
 
-@settings(deadline=None, max_examples=100)
 @given(OBJECTS, DOMAINS, st.data())
 def test_when_any_bit_of_any_field_flips_then_the_digest_changes(obj, domain, data):
     member = data.draw(st.sampled_from(members_of(obj.EIP712_TYPE)))
@@ -108,14 +108,12 @@ def test_when_any_bit_of_any_field_flips_then_the_digest_changes(obj, domain, da
     assert digest(other, domain) != digest(obj, domain)
 
 
-@settings(deadline=None, max_examples=30)
 @given(objects_of(Terms), DOMAINS, DOMAINS)
 def test_when_the_domain_differs_then_the_lease_id_differs(terms, one, other):
     assert (terms.lease_id(one) == terms.lease_id(other)) == (one == other)
     assert terms.lease_id(one) == digest(terms, one)
 
 
-@settings(deadline=None, max_examples=30)
 @given(objects_of(Terms))
 def test_when_terms_are_encoded_for_the_contract_then_the_struct_hash_is_over_those_words(terms):
     kinds = [m.solidity for m in members_of(Terms.EIP712_TYPE)]
@@ -259,12 +257,22 @@ def test_when_commits_are_chained_then_the_contract_s_encoding_is_hashed():
     assert chained_root(b"\1" * 32, 7, b"\2" * 32) == keccak256(packed)
 
 
+def test_when_the_contract_s_interface_is_read_then_its_terms_are_ours():
+    artifact = json.loads((ROOT / "contracts/abi/LeaseEscrow.json").read_text())
+    (function,) = (item for item in artifact["abi"] if item.get("name") == "open")
+    members = [(item["type"], item["name"]) for item in function["inputs"][0]["components"]]
+    assert members == [(m.solidity, m.name) for m in members_of(Terms.EIP712_TYPE)]
+    source = (ROOT / "contracts/src/escrow/LeaseTypes.sol").read_text()
+    assert Voucher.EIP712_TYPE in source
+    joined = "".join(re.findall(r'"([^"]*)"', source))
+    assert Terms.EIP712_TYPE in joined
+
+
 def test_when_keccak_is_taken_then_it_is_ethereum_s():
     empty = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
     assert keccak256(b"").hex() == empty
 
 
-@settings(deadline=None, max_examples=30)
 @given(objects_of(Offer), objects_of(Order), DOMAINS)
 def test_when_offers_and_orders_are_read_then_time_and_modes_are_plain(offer, order, domain):
     assert offer.offer_id(domain) == digest(offer, domain)

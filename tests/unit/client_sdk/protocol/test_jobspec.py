@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.errors import JobSpecError, MoneyError, Problem
@@ -277,7 +277,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), ANYTHING, max_size=6))
 def test_when_a_spec_is_anything_at_all_then_it_is_accepted_or_refused_in_words(value):
     words: str | None = None

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.errors import ProofError
@@ -63,7 +63,6 @@ def naive_subproof(m: int, entries: list[bytes], known: bool) -> list[bytes]:
     return [*naive_subproof(m - k, entries[k:], False), naive_root(entries[:k])]
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(max_size=4), max_size=40))
 def test_when_a_root_is_taken_then_the_naive_tree_agrees(entries):
     builder = MerkleBuilder()
@@ -75,7 +74,6 @@ def test_when_a_root_is_taken_then_the_naive_tree_agrees(entries):
     assert builder.size == len(entries)
 
 
-@settings(deadline=None, max_examples=100)
 @given(ENTRIES, st.data())
 def test_when_an_entry_is_in_the_tree_then_its_proof_is_the_naive_one_and_holds(entries, data):
     index = data.draw(st.integers(0, len(entries) - 1))
@@ -84,7 +82,6 @@ def test_when_an_entry_is_in_the_tree_then_its_proof_is_the_naive_one_and_holds(
     verify_inclusion(entries[index], index, len(entries), proof, merkle_root(entries))
 
 
-@settings(deadline=None, max_examples=100)
 @given(ENTRIES, st.data())
 def test_when_anything_of_an_inclusion_proof_changes_then_it_does_not_hold(entries, data):
     size = len(entries)
@@ -110,7 +107,6 @@ def test_when_anything_of_an_inclusion_proof_changes_then_it_does_not_hold(entri
             verify_inclusion(*arguments)
 
 
-@settings(deadline=None, max_examples=150)
 @given(ENTRIES, st.data())
 def test_when_a_tree_grows_then_its_consistency_proof_is_the_naive_one_and_holds(entries, data):
     old = data.draw(st.integers(1, len(entries)))
@@ -119,7 +115,6 @@ def test_when_a_tree_grows_then_its_consistency_proof_is_the_naive_one_and_holds
     verify_consistency(old, merkle_root(entries[:old]), len(entries), merkle_root(entries), proof)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=4), min_size=2, max_size=40), st.data())
 def test_when_history_was_edited_then_no_consistency_proof_holds(entries, data):
     size = len(entries)
@@ -132,7 +127,6 @@ def test_when_history_was_edited_then_no_consistency_proof_holds(entries, data):
             verify_consistency(old, roots[0], size, roots[1], proof)
 
 
-@settings(deadline=None, max_examples=60)
 @given(ENTRIES.filter(lambda entries: len(entries) > 1), st.data())
 def test_when_a_consistency_proof_has_another_length_then_it_does_not_hold(entries, data):
     size = len(entries)

@@ -274,13 +274,15 @@ def test_when_a_metered_lease_is_closed_then_no_trace_is_asked_for(receipt, fact
 
 
 def test_when_an_audit_is_about_something_else_then_it_is_found(receipt, facts, lease_id):
-    late = ReceiptAudit(segment=5, auditor=AUDITOR, result=AuditResult.AGREED)
+    late = ReceiptAudit(segment=5, auditor=AUDITOR, result=AuditResult.EXPIRED)
+    silent = ReceiptAudit(segment=1, auditor=AUDITOR, result=AuditResult.AGREED)
+    own = ReceiptAudit(segment=4, auditor=receipt.terms.operator, result=AuditResult.EXPIRED)
     report = AuditReport(lease_id=ROOTS[0], segment=1, state_hash=ROOTS[0], at=5)
     other = ReceiptAudit(segment=1, auditor=AUDITOR, result=AuditResult.AGREED, report=report)
     moved = dataclasses.replace(
         other, report=AuditReport(lease_id=lease_id, segment=2, state_hash=ROOTS[0], at=5)
     )
-    for audit in (late, other, moved):
+    for audit in (late, other, moved, silent, own):
         changed = dataclasses.replace(receipt, audits=(audit,))
         assert codes(changed, facts) == {FindingCode.AUDIT_DIFFERS}
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.canonical import canonical_json, parse_json
@@ -67,7 +67,6 @@ def test_when_a_record_makes_leaves_then_steps_come_first_and_the_boundary_last(
     assert record.end_step == 9
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 9), st.data())
 def test_when_a_segment_s_end_is_opened_then_it_leads_to_the_trace_root(count, data):
     records = [make_record(i, num_steps=data.draw(st.integers(0, 5))) for i in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.canonical import canonical_json
@@ -40,7 +40,6 @@ def test_when_seeds_are_the_known_ones_then_they_stay_so():
 GOLDEN_SEEDS = (2557733375137390, 3294768480995917, 8607446076136598)
 
 
-@settings(deadline=None, max_examples=60)
 @given(HASHES, HASHES, st.text(max_size=8), st.integers(0, 2**40))
 def test_when_a_seed_is_made_then_it_is_exact_in_json_and_depends_on_all(lease, beacon, name, i):
     seed = job_seed(lease, beacon)
@@ -70,7 +69,6 @@ GOLDEN_DRAW = [
 ]
 
 
-@settings(deadline=None, max_examples=80)
 @given(HASHES, st.integers(0, 100), st.integers(1, 40), st.integers(0, 50), st.integers(0, 5))
 def test_when_audits_are_drawn_then_segments_are_distinct_and_inside(beacon, first, n, k, barred):
     exclude = [address.upper().replace("0X", "0x") for address in AUDITORS[:barred]]

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol import statehash
@@ -66,7 +66,6 @@ def states(draw):
     return tensors, meta
 
 
-@settings(deadline=None, max_examples=80)
 @given(states(), st.sampled_from([1, 7, 64]))
 def test_when_a_state_is_hashed_then_the_naive_stream_agrees_at_any_chunk_size(state, chunk):
     tensors, meta = state
@@ -76,7 +75,6 @@ def test_when_a_state_is_hashed_then_the_naive_stream_agrees_at_any_chunk_size(s
         assert state_hash(reversed(tensors), meta) == naive_state_hash(tensors, meta, chunk)
 
 
-@settings(deadline=None, max_examples=80)
 @given(states().filter(lambda state: any(entry[3] for entry in state[0])), st.data())
 def test_when_one_bit_of_a_tensor_flips_then_the_state_hash_changes(state, data):
     tensors, meta = state
@@ -205,7 +203,6 @@ def test_when_preimages_are_written_out_then_the_leaves_are_their_hashes():
     assert metrics_digest({"ab": -0.0, "a": 2}) == blake3(b"gridlease/metrics/1" + packed).digest()
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 5), st.data())
 def test_when_one_bit_of_a_leaf_s_input_flips_then_the_leaf_changes(field, data):
     arguments = [LEASE, 3, 150, A, B, SALT]
