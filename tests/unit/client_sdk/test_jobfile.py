@@ -62,10 +62,10 @@ def test_when_there_is_no_image_then_there_is_no_wheel_list(folder):
 
 def test_when_things_are_wrong_then_each_line_is_named_in_order(folder):
     text = """\
-nam: digits
+naame: digits
 resources:
   gpu: none
-  gpu_cuont: two
+  gpu_counts: two
   memory: 2
 entry: train.py
 args:
@@ -76,10 +76,10 @@ segments:
 max_duration: 30
 """
     assert refused(folder, text) == [
-        "job.yaml:1: nam: unknown key; did you mean name?",
+        "job.yaml:1: naame: unknown key; did you mean name?",
         "job.yaml:1: name: missing; give the job a name, for example name: digits-cnn",
         "job.yaml:1: budget: missing; say how much may be spent at most, for example 5.00",
-        "job.yaml:4: resources.gpu_cuont: unknown key; did you mean gpu_count?",
+        "job.yaml:4: resources.gpu_counts: unknown key; did you mean gpu_count?",
         "job.yaml:5: resources.memory: expected text with a unit, got a number; "
         "write 2GiB, 512MiB or 10GB",
         'job.yaml:9: args[1]: expected text, got a number; quote it: "3"',

@@ -109,8 +109,8 @@ def test_when_a_gpu_is_named_then_one_is_meant_and_none_means_none():
     ("changes", "path", "message", "suggestion"),
     [
         # keys
-        ({"nam": 1}, "nam", "unknown key", "did you mean name?"),
-        ({"segmnets": 1}, "segmnets", "unknown key", "did you mean segments?"),
+        ({"naame": 1}, "naame", "unknown key", "did you mean name?"),
+        ({"segmentss": 1}, "segmentss", "unknown key", "did you mean segments?"),
         ({"workdir": "x"}, "workdir", "unknown key", "did you mean code?"),
         ({"zzz": 1}, "zzz", "unknown key", "known: name, resources"),
         ({5: 1}, "5", "unknown key", "known:"),
@@ -234,9 +234,9 @@ def test_when_a_spec_is_wrong_then_path_message_and_suggestion_say_so(
 
 
 def test_when_many_things_are_wrong_then_all_are_said_at_once():
-    found = problems_of({"nam": 1, "entry": "x", "segments": {"steps": "a", "max": 0}})
+    found = problems_of({"naame": 1, "entry": "x", "segments": {"steps": "a", "max": 0}})
     assert [problem.path for problem in found] == [
-        "nam",
+        "naame",
         "name",
         "entry",
         "segments.steps",
