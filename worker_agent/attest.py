@@ -6,8 +6,12 @@ measured again before each lease (stage ``accept``).
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from filelock import FileLock
 
 from client_sdk.protocol.addresses import is_zero_address, same_address
 from client_sdk.protocol.canonical import to_hex
@@ -45,28 +49,51 @@ def describe_machine(context: Context, sandbox: Sandbox) -> tuple[MachineFacts, 
         The probe fails, or gives different bits each time.
     """
     facts = read_facts(context.folder("sandbox"))
-    same = f"{facts.cpu_name}|{facts.cpu_count}|{facts.gpu_name}|{facts.inventory.driver}"
+    same = _fingerprint(facts)
     known = context.journal.get(_KIND, same)
     if known is not None:
         document = MachineDocument.from_json(known["document"])
         if document.encryption_key == context.encryption_key.public:
             return facts, document
-    measured = measure_class(sandbox, facts)
-    document = _document(context, sandbox, facts, measured)
-    context.journal.put(_KIND, same, {"document": document.to_json()})
-    return facts, document
-
-
-def _document(
-    context: Context, sandbox: Sandbox, facts: MachineFacts, measured: HardwareClass
-) -> MachineDocument:
-    return machine_document(
+    measured = _measure(context, sandbox, facts, same)
+    document = machine_document(
         facts,
         measured,
         Isolation(sandbox.isolation.value),
         encryption_key=context.encryption_key.public,
         region=context.settings.region,
     )
+    context.journal.put(_KIND, same, {"document": document.to_json()})
+    return facts, document
+
+
+def _fingerprint(facts: MachineFacts) -> str:
+    """What a measurement depends on, as far as it can be read without measuring."""
+    parts = (facts.cpu_name, facts.cpu_count, facts.gpu_name, facts.inventory.driver)
+    return "|".join(str(part) for part in (*parts, version("torch")))
+
+
+def _measure(
+    context: Context, sandbox: Sandbox, facts: MachineFacts, fingerprint: str
+) -> HardwareClass:
+    """Measure, or take what another daemon of this machine has just measured."""
+    path = context.settings.machine_file
+    if path is None:
+        return measure_class(sandbox, facts)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with FileLock(f"{path}.lock"):
+        if path.is_file():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if known.get("fingerprint") == fingerprint:
+                values = {**known["measured"], "digest": bytes.fromhex(known["measured"]["digest"])}
+                return HardwareClass(**values)
+        measured = measure_class(sandbox, facts)
+        values = {**asdict(measured), "digest": measured.digest.hex()}
+        temporary = path.with_name(path.name + ".part")
+        text = json.dumps({"fingerprint": fingerprint, "measured": values})
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return measured
 
 
 def register(context: Context, document: MachineDocument) -> Listing:

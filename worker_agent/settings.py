@@ -79,6 +79,8 @@ class WorkerSettings:
     """Share of each payment for the auditors, in basis points."""
     allow_weak_isolation: bool = False
     """Provider's consent to sandboxes whose memory limit cannot be enforced."""
+    machine_file: Path | None = None
+    """File in which daemons of one machine share its measured class; default: each measures."""
     region: str = "local"
     """Where the machine is, as shown to renters."""
     cpu_cores: float | None = None

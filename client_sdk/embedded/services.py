@@ -31,6 +31,7 @@ STAKE = "100"
 
 CHAIN = ("anvil", "valkey")
 MARKET = ("api", "indexer", "celery", "sweep")
+WORKER_POLL_S = 0.5
 WORKERS = {"worker": "provider", "auditor": "auditor", "arbiter": "arbiter"}
 
 # What children inherit: enough to find programs, homes and locales, and no more.
@@ -93,7 +94,7 @@ class Services:
         argv = [*python_cli(), "worker", "start", "--role", WORKERS[name]]
         argv += ["--config", str(self.folder.config / f"{name}.json")]
         ready = self._offer_ready if name == "worker" else self._auditor_ready(WORKERS[name])
-        return self._spec(name, argv, ready, ready_within_s=150.0, grace_s=15.0)
+        return self._spec(name, argv, ready, ready_within_s=300.0, grace_s=15.0)
 
     def migrate_argv(self) -> list[str]:
         """Command that brings the marketplace's database to this release."""
@@ -143,6 +144,9 @@ class Services:
             "markets": [self.api_url],
             "allow_weak_isolation": True,
             "confirmations": CONFIRMATIONS,
+            # All three run on this machine: its hardware class need not be measured three times.
+            "machine_file": str(self.folder.root / "workers" / "machine.json"),
+            "poll_interval_s": WORKER_POLL_S,
         }
         if role != "provider":
             return config | {"operator_key_file": str(key_file(self.folder.keys, role))}

@@ -87,7 +87,9 @@ def _run_once(sandbox: Sandbox, spec: SandboxSpec) -> dict[str, Any]:
     return parse_report(output)
 
 
-def measure_class(sandbox: Sandbox, facts: MachineFacts, *, threads: int = 1) -> HardwareClass:
+def measure_class(
+    sandbox: Sandbox, facts: MachineFacts, *, threads: int = 1, runs: int = _RUNS
+) -> HardwareClass:
     """Run the probe twice in the sandbox and return this machine's class.
 
     Parameters
@@ -98,6 +100,8 @@ def measure_class(sandbox: Sandbox, facts: MachineFacts, *, threads: int = 1) ->
         This machine.
     threads
         Threads of torch's CPU kernels; part of the class.
+    runs
+        How often to run it; once is enough to hold the machine against a class known before.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def measure_class(sandbox: Sandbox, facts: MachineFacts, *, threads: int = 1) ->
         When a run does not end well.
     """
     spec = probe_spec(facts, threads, runtime_mounts())
-    reports = [_run_once(sandbox, spec) for _ in range(_RUNS)]
+    reports = [_run_once(sandbox, spec) for _ in range(runs)]
     digests = [str(report["digest"]) for report in reports]
     if len(set(digests)) != 1:
         raise UnstableHardware(digests)
