@@ -35,13 +35,18 @@ def write_new(path: Path, content: str) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename, it never replaces what is there
+            _publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except FileExistsError:
-        raise WalletExists(f"there is a file already: {path}") from None
     except OSError as error:
         raise WalletError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)  # unlike a rename, it never replaces what is there
+    except FileExistsError:
+        raise WalletExists(f"there is a file already: {path}") from None
 
 
 def read_private(path: Path) -> bytes:

@@ -137,7 +137,8 @@ def load_key_file(path: Path) -> LocalAccount:
     ------
     WalletMissing, WalletUnreadable, KeyTooOpen
     """
+    content = read_private(path)
     try:
-        return parse_key(read_private(path).decode("ascii"))
+        return parse_key(content.decode("ascii"))
     except (UnicodeDecodeError, WalletUnreadable):
         raise WalletUnreadable(f"{path} is not a key file: 64 hex digits") from None
