@@ -1,0 +1,113 @@
+"""Queries for artifacts and who may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from marketplace.database import upsert
+from marketplace.domain.states import ArtifactState
+from marketplace.models import Artifact, ArtifactAccess
+
+OWNER = "owner"
+
+
+async def readable(session: AsyncSession, digest: str, account: str) -> Artifact | None:
+    """Return an artifact if the account may read it."""
+    rows = await session.scalars(
+        select(Artifact)
+        .join(ArtifactAccess, ArtifactAccess.hash == Artifact.hash)
+        .where(
+            Artifact.hash == digest,
+            Artifact.state == ArtifactState.STORED,
+            ArtifactAccess.account == account,
+        )
+        .limit(1)
+    )
+    return rows.one_or_none()
+
+
+async def readable_among(
+    session: AsyncSession, digests: Collection[str], account: str
+) -> dict[str, int]:
+    """Return the sizes of those of these artifacts that the account may read."""
+    rows = await session.execute(
+        select(Artifact.hash, Artifact.size)
+        .join(ArtifactAccess, ArtifactAccess.hash == Artifact.hash)
+        .where(
+            Artifact.hash.in_(set(digests)),
+            Artifact.state == ArtifactState.STORED,
+            ArtifactAccess.account == account,
+        )
+    )
+    return {row.hash: row.size for row in rows}
+
+
+async def stored_bytes(session: AsyncSession, account: str) -> int:
+    """Return how much an account stores, in bytes."""
+    found = await session.scalar(
+        select(func.coalesce(func.sum(Artifact.size), 0))
+        .join(ArtifactAccess, ArtifactAccess.hash == Artifact.hash)
+        .where(ArtifactAccess.account == account, ArtifactAccess.reason == OWNER)
+    )
+    return int(found or 0)
+
+
+async def add(session: AsyncSession, digest: str, size: int, now: datetime) -> None:
+    """Write that an artifact is stored; one that was damaged is whole again."""
+    insert = upsert(session)
+    await session.execute(
+        insert(Artifact)
+        .values(hash=digest, size=size, state=ArtifactState.STORED, created_at=now)
+        .on_conflict_do_update(
+            index_elements=["hash"], set_={"state": ArtifactState.STORED, "size": size}
+        )
+    )
+
+
+async def grant(
+    session: AsyncSession, digests: Iterable[str], account: str, reason: str, now: datetime
+) -> None:
+    """Let an account read artifacts."""
+    rows = [
+        {"hash": digest, "account": account, "reason": reason, "created_at": now}
+        for digest in sorted(set(digests))
+    ]
+    if rows:
+        await session.execute(upsert(session)(ArtifactAccess).on_conflict_do_nothing(), rows)
+
+
+async def revoke(session: AsyncSession, account: str, reason: str) -> None:
+    """Take grants back that were made for this reason."""
+    await session.execute(
+        delete(ArtifactAccess).where(
+            ArtifactAccess.account == account, ArtifactAccess.reason == reason
+        )
+    )
+
+
+async def unchecked(session: AsyncSession, limit: int) -> Sequence[str]:
+    """Return artifacts that were never read back."""
+    rows = await session.scalars(
+        select(Artifact.hash)
+        .where(Artifact.checked_at.is_(None), Artifact.state == ArtifactState.STORED)
+        .limit(limit)
+    )
+    return rows.all()
+
+
+async def find(session: AsyncSession, digest: str) -> Artifact | None:
+    """Return an artifact, whoever asks; for the node's own work."""
+    return await session.get(Artifact, digest)
+
+
+async def set_checked(
+    session: AsyncSession, digest: str, now: datetime, state: ArtifactState
+) -> None:
+    """Write the result of reading an artifact back."""
+    await session.execute(
+        update(Artifact).where(Artifact.hash == digest).values(checked_at=now, state=state)
+    )

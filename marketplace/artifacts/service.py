@@ -1,0 +1,83 @@
+"""Storing artifacts and deciding who reads them.
+
+Covered: an account reads what it stored and what was granted to it; everything else looks as if it
+did not exist. Nobody gets at an artifact by naming its hash: storing needs the bytes, and granting
+needs an artifact that the granter may read itself.
+Not covered: what granted accounts do with what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from marketplace.artifacts import repository
+from marketplace.context import Market
+from marketplace.domain.states import ArtifactState
+from marketplace.errors import ArtifactUnknown, QuotaExceeded
+from marketplace.models import Artifact
+from marketplace.outbox import repository as outbox
+from marketplace.outbox.kinds import ARTIFACT_CHECK
+from marketplace.store.base import hash_of
+
+
+async def check_quota(session: AsyncSession, market: Market, caller: str, size: int) -> None:
+    """Refuse an upload that would put an account over its quota."""
+    limit = market.settings.max_account_bytes
+    if await repository.stored_bytes(session, caller) + size > limit:
+        raise QuotaExceeded(f"An account stores at most {limit} bytes here.")
+
+
+async def stored(session: AsyncSession, digest: str, size: int, caller: str, now: datetime) -> None:
+    """Write that an account stored an artifact, and order a check of what the store holds."""
+    await repository.add(session, digest, size, now)
+    await repository.grant(session, [digest], caller, repository.OWNER, now)
+    key = f"{ARTIFACT_CHECK}:{digest}:{int(now.timestamp())}"
+    await outbox.add(session, ARTIFACT_CHECK, key, {"hash": digest}, now=now)
+
+
+async def readable(session: AsyncSession, digest: str, caller: str) -> Artifact:
+    """Return an artifact that the caller may read.
+
+    Raises
+    ------
+    ArtifactUnknown
+        There is none, or it is not for this account.
+    """
+    row = await repository.readable(session, digest, caller)
+    if row is None:
+        raise ArtifactUnknown
+    return row
+
+
+async def sizes(session: AsyncSession, digests: Collection[str], caller: str) -> dict[str, int]:
+    """Return the sizes of artifacts, all of which the caller must be able to read.
+
+    Raises
+    ------
+    ArtifactUnknown
+        One of them is not there, or not for this account.
+    """
+    found = await repository.readable_among(session, digests, caller)
+    missing = sorted(set(digests) - found.keys())
+    if missing:
+        raise ArtifactUnknown(
+            f"There is no artifact {missing[0]}; send its bytes with PUT first.", missing=missing
+        )
+    return found
+
+
+async def check(market: Market, digest: str, now: datetime) -> bool:
+    """Read an artifact back from the store, and mark it damaged when its bytes are not its own."""
+    async with market.database.reading() as session:
+        row = await repository.find(session, digest)
+    if row is None:
+        return True
+    size = await market.store.size(digest)
+    whole = size == row.size and await hash_of(market.store, digest, row.size) == digest
+    state = ArtifactState.STORED if whole else ArtifactState.DAMAGED
+    async with market.database.writing() as session:
+        await repository.set_checked(session, digest, now, state)
+    return whole

@@ -1,0 +1,1 @@
+"""Draws after confirmed commits, and the blind exchange between worker and auditor."""

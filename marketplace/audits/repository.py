@@ -1,0 +1,134 @@
+"""Queries for auditors and audits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from client_sdk.protocol.states import AuditState
+from marketplace.database import upsert
+from marketplace.models import Audit, Auditor
+from marketplace.scope import Scope
+
+LIVE_STATES = (
+    AuditState.ASSIGNED,
+    AuditState.INPUTS_READY,
+    AuditState.REPORTED,
+    AuditState.OPENED,
+)
+
+
+async def register(session: AsyncSession, scope: Scope, values: dict[str, Any]) -> None:
+    """Write an auditor, or refresh the one of this address and role."""
+    insert = upsert(session)
+    changed = {k: values[k] for k in ("encryption_key", "hardware_class", "seen_at")}
+    await session.execute(
+        insert(Auditor)
+        .values(**scope.key, **values)
+        .on_conflict_do_update(
+            index_elements=["chain_id", "contract", "address", "role"], set_=changed
+        )
+    )
+
+
+async def auditors(
+    session: AsyncSession,
+    scope: Scope,
+    *,
+    role: str | None = None,
+    hardware_class: str | None = None,
+    seen_after: datetime | None = None,
+) -> Sequence[Auditor]:
+    """Return registered auditors, in the order of their addresses."""
+    query = select(Auditor).where(*scope.of(Auditor))
+    if role is not None:
+        query = query.where(Auditor.role == role)
+    if hardware_class is not None:
+        query = query.where(Auditor.hardware_class == hardware_class)
+    if seen_after is not None:
+        query = query.where(Auditor.seen_at > seen_after)
+    return (await session.scalars(query.order_by(Auditor.address))).all()
+
+
+async def auditor(session: AsyncSession, scope: Scope, address: str, role: str) -> Auditor | None:
+    """Return one auditor."""
+    return await session.get(Auditor, scope.id(address, role))
+
+
+async def add(session: AsyncSession, scope: Scope, rows: Sequence[dict[str, Any]]) -> None:
+    """Write audits; those that are there already stay as they are."""
+    if rows:
+        values = [{**scope.key, **row} for row in rows]
+        await session.execute(upsert(session)(Audit).on_conflict_do_nothing(), values)
+
+
+async def find(session: AsyncSession, scope: Scope, audit_id: str) -> Audit | None:
+    """Return one audit of this contract."""
+    row = await session.get(Audit, audit_id)
+    if row is None or (row.chain_id, row.contract) != (scope.chain_id, scope.contract):
+        return None
+    return row
+
+
+async def page(
+    session: AsyncSession,
+    scope: Scope,
+    account: str,
+    *,
+    role: str | None,
+    states: Collection[str],
+    limit: int,
+) -> Sequence[Audit]:
+    """Return an account's audits, oldest first."""
+    query = select(Audit).where(*scope.of(Audit))
+    if role == "auditor":
+        query = query.where(Audit.auditor == account)
+    elif role == "operator":
+        query = query.where(Audit.operator == account)
+    else:
+        query = query.where(or_(Audit.auditor == account, Audit.operator == account))
+    if states:
+        query = query.where(Audit.state.in_(list(states)))
+    return (await session.scalars(query.order_by(Audit.audit_id).limit(limit))).all()
+
+
+async def of_leases(
+    session: AsyncSession, scope: Scope, lease_ids: Collection[str]
+) -> Sequence[Audit]:
+    """Return the audits of leases, oldest first."""
+    rows = await session.scalars(
+        select(Audit)
+        .where(*scope.of(Audit), Audit.lease_id.in_(set(lease_ids)))
+        .order_by(Audit.audit_id)
+    )
+    return rows.all()
+
+
+async def move(
+    session: AsyncSession,
+    audit_id: str,
+    from_states: Collection[AuditState],
+    now: datetime,
+    **values: Any,
+) -> bool:
+    """Change an audit if it still is in one of these states."""
+    result = await session.execute(
+        update(Audit)
+        .where(Audit.audit_id == audit_id, Audit.state.in_([s.value for s in from_states]))
+        .values(updated_at=now, **values)
+    )
+    return bool(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+
+
+async def expire(session: AsyncSession, scope: Scope, now: datetime) -> int:
+    """End the live audits whose time is over; return how many."""
+    result = await session.execute(
+        update(Audit)
+        .where(*scope.of(Audit), Audit.state.in_(LIVE_STATES), Audit.expires_at <= now)
+        .values(state=AuditState.EXPIRED, updated_at=now)
+    )
+    return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result

@@ -1,0 +1,1 @@
+"""Sign-In with Ethereum and bearer tokens."""

@@ -1,0 +1,1 @@
+"""Pure rules of the market: no I/O, no clock, no database."""

@@ -1,0 +1,63 @@
+"""What state a job is in, computed from what is known; nothing is remembered that can be derived.
+
+A reorganisation of the chain may take an opening or a closing back, so a job's state follows the
+present facts instead of moving step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from client_sdk.protocol.states import JobState, LeaseState, OrderState
+from client_sdk.protocol.verdicts import Verdict, close_cause, final_verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """All that decides the state of a job."""
+
+    order: OrderState
+    lease: LeaseState | None = None
+    stopped: bool = False
+    cause: int | None = None
+    """The contract's cause of closing."""
+    started: bool = False
+    """Whether the operator reported progress or output."""
+    reported: Verdict | None = None
+
+
+_BEFORE_LEASE: Final = {
+    OrderState.PENDING: JobState.QUEUED,
+    OrderState.CLAIMED: JobState.PREPARING,
+    OrderState.TERMS_SIGNED: JobState.PREPARING,
+    OrderState.OPENED: JobState.PREPARING,
+    OrderState.DECLINED: JobState.FAILED,
+    OrderState.WITHDRAWN: JobState.CANCELLED,
+    OrderState.EXPIRED: JobState.FAILED,
+}
+_OF_VERDICT: Final = {
+    Verdict.COMPLETED: JobState.COMPLETED,
+    Verdict.RENTER_STOPPED: JobState.CANCELLED,
+    Verdict.BUDGET_EXHAUSTED: JobState.FAILED,
+    Verdict.JOB_FAILED: JobState.FAILED,
+    Verdict.PROVIDER_LOST: JobState.FAILED,
+    Verdict.PROVIDER_FAULT: JobState.FAILED,
+    Verdict.NETWORK_FAULT: JobState.FAILED,
+    Verdict.ACCEPTANCE_FAILED: JobState.FAILED,
+    Verdict.PROOF_REJECTED: JobState.FAILED,
+    Verdict.EXPIRED: JobState.FAILED,
+}
+
+
+def job_state(facts: JobFacts) -> tuple[JobState, Verdict | None]:
+    """Return the state of a job and, once its lease is closed, the verdict."""
+    if facts.lease is None:
+        return _BEFORE_LEASE[facts.order], None
+    if facts.lease is LeaseState.CLOSED:
+        assert facts.cause is not None, "a closed lease has a cause"
+        verdict = final_verdict(close_cause(facts.cause), facts.reported)
+        return _OF_VERDICT[verdict], verdict
+    if facts.stopped:
+        return JobState.STOPPING, None
+    return (JobState.RUNNING if facts.started else JobState.PREPARING), None

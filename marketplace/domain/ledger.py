@@ -1,0 +1,319 @@
+"""What events mean: listings, stakes, leases and credits as folds over the events that touch them.
+
+Each ``apply_*`` takes the facts so far (nothing before the first event) and one event, in chain
+order, and returns the facts after it. Folding all events of a subject from the start gives its
+facts at any block; so the follower builds its tables, and rebuilds them after a reorganisation.
+
+Source: the events of ``ILeaseEscrow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from client_sdk.protocol.states import LeaseState
+from marketplace.clock import from_timestamp
+from marketplace.domain.events import EventRecord
+
+ZERO_ROOT: Final = "0x" + "00" * 32
+CAUSE_FRAUD: Final = 5
+
+
+class SubjectKind(StrEnum):
+    """What an event can change."""
+
+    LISTING = "listing"  # keyed by listing id
+    STAKE = "stake"  # keyed by provider and token, "provider:token"
+    LEASE = "lease"  # keyed by lease id
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One row that an event changes."""
+
+    kind: SubjectKind
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingFacts:
+    """A machine on the market."""
+
+    listing_id: str
+    provider: str
+    operator: str
+    hardware_class: str
+    machine_hash: str
+    token: str
+    max_price_per_hour: int
+    document: str
+    active: bool
+    listed_block: int
+    listed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StakeFacts:
+    """A provider's deposit in one token."""
+
+    provider: str
+    token: str
+    total: int = 0
+    locked: int = 0
+    unbonding: int = 0
+    claimable_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseFacts:
+    """Progress of one lease.
+
+    ``started_at``, ``committed_at`` and ``stopped_at`` are on the lease's clock, which stands still
+    during a dispute.
+    """
+
+    lease_id: str
+    renter: str
+    provider: str
+    operator: str
+    token: str
+    listing_id: str
+    terms: Mapping[str, Any]
+    state: LeaseState
+    opened_block: int
+    opened_at: datetime
+    opened_tx: str
+    started_at: datetime
+    paid_segments: int = 0
+    pending_segments: int = 0
+    root: str = ZERO_ROOT
+    committed_at: datetime | None = None
+    stopped_at: datetime | None = None
+    disputed_at: datetime | None = None
+    closed_block: int | None = None
+    closed_at: datetime | None = None
+    closed_tx: str | None = None
+    cause: int | None = None
+    refund: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One change of an account's credit; negative when money left the contract."""
+
+    token: str
+    account: str
+    delta: int
+    reason: str
+    lease_id: str | None = None
+
+
+def subjects(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Subject]:
+    """Name the rows that an event changes.
+
+    Parameters
+    ----------
+    event
+        The event.
+    terms
+        Terms of the event's lease, if it is about one.
+    """
+    if "listing_id" in event.args:
+        yield Subject(SubjectKind.LISTING, event.text("listing_id"))
+    if event.name in ("Staked", "UnbondStarted", "UnbondClaimed"):
+        yield Subject(SubjectKind.STAKE, f"{event.args['provider']}:{event.args['token']}")
+    if event.lease_id is None or terms is None:
+        return
+    yield Subject(SubjectKind.LEASE, event.lease_id)
+    if event.name in ("Opened", "Closed", "Ruled"):
+        key = f"{terms['provider']}:{terms['token']}".lower()
+        yield Subject(SubjectKind.STAKE, key)
+
+
+def apply_listing(facts: ListingFacts | None, event: EventRecord) -> ListingFacts:
+    """Return the listing after an event."""
+    if event.name == "Listed":
+        return ListingFacts(
+            listing_id=event.text("listing_id"),
+            provider=event.text("provider"),
+            operator=event.text("operator"),
+            hardware_class=event.text("hardware_class"),
+            machine_hash=event.text("machine_hash"),
+            token=event.text("token"),
+            max_price_per_hour=event.amount("max_price_per_hour"),
+            document=event.text("document"),
+            active=True,
+            listed_block=event.block_number,
+            listed_at=event.block_at,
+        )
+    assert facts is not None, f"{event.name} before Listed"
+    if event.name == "Repriced":
+        return replace(facts, max_price_per_hour=event.amount("max_price_per_hour"))
+    if event.name == "OperatorSet":
+        return replace(facts, operator=event.text("operator"))
+    assert event.name == "Delisted", event.name
+    return replace(facts, active=False)
+
+
+def apply_stake(
+    facts: StakeFacts, event: EventRecord, terms: Mapping[str, Any] | None
+) -> StakeFacts:
+    """Return the stake after an event; ``terms`` are those of the event's lease, if any."""
+    if event.name == "Staked":
+        return replace(facts, total=facts.total + event.amount("amount"))
+    if event.name == "UnbondStarted":
+        claimable = from_timestamp(int(event.args["claimable_at"]))
+        return replace(facts, unbonding=event.amount("unbonding"), claimable_at=claimable)
+    if event.name == "UnbondClaimed":
+        total = facts.total - event.amount("amount")
+        return replace(facts, total=total, unbonding=0, claimable_at=None)
+    assert terms is not None, event.name
+    bond = int(terms["bond"])
+    if event.name == "Opened":
+        return replace(facts, locked=facts.locked + bond)
+    if event.name == "Ruled" and event.args["fraud"]:
+        slash = event.amount("slashed_to_renter") + event.amount("slashed_to_challenger")
+        total = facts.total - slash
+        # The slash reaches what was unbonding as well.
+        unbonding = min(facts.unbonding, total)
+        return replace(facts, total=total, locked=facts.locked - slash, unbonding=unbonding)
+    if event.name == "Closed" and event.args["cause"] != CAUSE_FRAUD:
+        return replace(facts, locked=facts.locked - bond)
+    return facts
+
+
+def opened_lease(event: EventRecord) -> LeaseFacts:
+    """Return the lease that an ``Opened`` event starts."""
+    terms = event.args["terms"]
+    return LeaseFacts(
+        lease_id=event.text("lease_id"),
+        renter=event.text("renter"),
+        provider=event.text("provider"),
+        operator=str(terms["operator"]).lower(),
+        token=str(terms["token"]).lower(),
+        listing_id=str(terms["listing_id"]),
+        terms=terms,
+        state=LeaseState.ACTIVE,
+        opened_block=event.block_number,
+        opened_at=event.block_at,
+        opened_tx=event.tx_hash,
+        started_at=event.block_at,
+    )
+
+
+def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
+    """Return the lease after an event."""
+    if event.name == "Opened":
+        return opened_lease(event)
+    assert facts is not None, f"{event.name} before Opened"
+    if event.name == "Committed":
+        # The contract tells the final commit by its time being later than the stop.
+        in_block_of_stop = facts.stopped_at == event.block_at
+        return replace(
+            facts,
+            pending_segments=int(event.args["up_to"]),
+            root=event.text("root"),
+            committed_at=event.block_at + timedelta(seconds=int(in_block_of_stop)),
+        )
+    if event.name == "Settled":
+        paid = int(event.args["paid_segments"])
+        # A voucher pays segments that were never committed.
+        return replace(
+            facts, paid_segments=paid, pending_segments=max(paid, facts.pending_segments)
+        )
+    if event.name == "Stopped":
+        return replace(facts, stopped_at=from_timestamp(int(event.args["stopped_at"])))
+    if event.name == "Challenged" and facts.state is LeaseState.ACTIVE:
+        return replace(facts, state=LeaseState.DISPUTED, disputed_at=event.block_at)
+    if event.name == "Ruled" and not event.args["fraud"]:
+        return _after_honest_ruling(facts, event)
+    if event.name == "Closed":
+        return replace(
+            facts,
+            state=LeaseState.CLOSED,
+            closed_block=event.block_number,
+            closed_at=event.block_at,
+            closed_tx=event.tx_hash,
+            cause=int(event.args["cause"]),
+            refund=event.amount("refund"),
+            disputed_at=None,
+        )
+    return facts
+
+
+def _after_honest_ruling(facts: LeaseFacts, event: EventRecord) -> LeaseFacts:
+    assert facts.disputed_at is not None, "a ruling without a dispute"
+    frozen = event.block_at - facts.disputed_at
+    return replace(
+        facts,
+        state=LeaseState.ACTIVE,
+        disputed_at=None,
+        started_at=facts.started_at + frozen,
+        committed_at=facts.committed_at + frozen if facts.committed_at else None,
+        stopped_at=facts.stopped_at + frozen if facts.stopped_at else None,
+    )
+
+
+def postings(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Posting]:
+    """Name the changes of credit that an event stands for; changes by nothing are left out."""
+    if event.name == "Withdrawn":
+        changes = [(event.text("account"), -event.amount("amount"), "withdrawn")]
+        token = event.text("token")
+    elif event.name == "UnbondClaimed":
+        changes = [(event.text("provider"), event.amount("amount"), "unbonded")]
+        token = event.text("token")
+    elif terms is not None:
+        changes = list(_lease_changes(event, terms))
+        token = str(terms["token"]).lower()
+    else:
+        return
+    for account, delta, reason in changes:
+        if delta:
+            yield Posting(
+                token=token, account=account, delta=delta, reason=reason, lease_id=event.lease_id
+            )
+
+
+def _lease_changes(event: EventRecord, terms: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    renter, provider = str(terms["renter"]).lower(), str(terms["provider"]).lower()
+    if event.name in ("Settled", "DisputeTimedOut"):
+        yield provider, event.amount("to_provider"), "payment"
+        yield event.text("treasury"), event.amount("to_treasury"), "fee"
+        yield event.text("audit_pool"), event.amount("to_audit_pool"), "audit_share"
+    elif event.name == "Closed":
+        yield renter, event.amount("refund"), "refund"
+    elif event.name == "BondReturned":
+        yield event.text("challenger"), event.amount("amount"), "bond_returned"
+    elif event.name == "Ruled":
+        yield renter, event.amount("slashed_to_renter"), "slash"
+        yield event.text("challenger"), event.amount("slashed_to_challenger"), "reward"
+        yield provider, event.amount("bonds_to_provider"), "challenger_bond"
+
+
+def closable_after(facts: LeaseFacts) -> datetime:
+    """Return the time after which anybody may close the lease, on the lease's clock.
+
+    Source: ``Leases._closableAfter``.
+    """
+    terms = facts.terms
+    metered = int(terms["window"]) == 0
+    grace = timedelta(seconds=int(terms["commit_grace"]))
+    if facts.stopped_at is not None:
+        final = facts.committed_at is not None and facts.committed_at > facts.stopped_at
+        return facts.started_at if final and not metered else facts.stopped_at + grace
+    period = int(terms["max_duration"])
+    if facts.committed_at is None and not metered:
+        period = min(period, int(terms["first_commit_within"]))
+    deadline = facts.started_at + timedelta(seconds=period)
+    return deadline + grace if metered else deadline
+
+
+def matures_at(facts: LeaseFacts) -> datetime | None:
+    """Return when the committed, unpaid segments become payable; nothing when there are none."""
+    if facts.committed_at is None or facts.pending_segments <= facts.paid_segments:
+        return None
+    return facts.committed_at + timedelta(seconds=int(facts.terms["window"]))

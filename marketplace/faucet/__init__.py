@@ -1,0 +1,1 @@
+"""Money for new wallets on the development chain."""

@@ -1,0 +1,1 @@
+"""What a renter sees of its work: state, logs, artifacts."""

@@ -1,0 +1,37 @@
+"""Queries for jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from marketplace.models import Job
+from marketplace.scope import Scope
+
+
+async def find(session: AsyncSession, scope: Scope, job_id: str) -> Job | None:
+    """Return one job of this contract."""
+    row = await session.get(Job, job_id)
+    if row is None or (row.chain_id, row.contract) != (scope.chain_id, scope.contract):
+        return None
+    return row
+
+
+async def by_lease(session: AsyncSession, scope: Scope, lease_id: str) -> Job | None:
+    """Return the job that runs under a lease."""
+    rows = await session.scalars(
+        select(Job).where(*scope.of(Job), Job.lease_id == lease_id).limit(1)
+    )
+    return rows.one_or_none()
+
+
+async def page(
+    session: AsyncSession, scope: Scope, renter: str, *, after: str | None, limit: int
+) -> Sequence[Job]:
+    """Return a renter's jobs, newest first."""
+    query = select(Job).where(*scope.of(Job), Job.renter == renter)
+    if after is not None:
+        query = query.where(Job.job_id < after)
+    return (await session.scalars(query.order_by(Job.job_id.desc()).limit(limit))).all()

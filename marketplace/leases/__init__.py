@@ -1,0 +1,1 @@
+"""Chain facts of leases, and what operators and renters report about them."""

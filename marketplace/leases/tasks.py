@@ -1,0 +1,52 @@
+"""Sends the relayed transactions of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from client_sdk.protocol.terms import Terms
+from contracts.bindings import Call, LeaseEscrow
+from marketplace.context import Market
+from marketplace.leases import repository
+from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
+from marketplace.outbox.relay import Relay
+from marketplace.outbox.service import Done, Handler, Outcome
+
+
+def handlers(market: Market, relay: Relay) -> dict[str, Handler]:
+    """Return the handlers of settling, closing and ending disputes."""
+    escrow = LeaseEscrow(market.deployment.escrow)
+
+    async def settle(payload: Mapping[str, Any]) -> Outcome:
+        return await _send(RELAY_SETTLE, payload)
+
+    async def close(payload: Mapping[str, Any]) -> Outcome:
+        return await _send(RELAY_CLOSE, payload)
+
+    async def end_dispute(payload: Mapping[str, Any]) -> Outcome:
+        return await _send(RELAY_TIMEOUT, payload)
+
+    async def _send(kind: str, payload: Mapping[str, Any]) -> Outcome:
+        async with market.database.reading() as session:
+            row = await repository.find(session, market.scope, payload["lease_id"])
+            voucher = await repository.voucher(session, market.scope, payload["lease_id"])
+        if row is None:
+            return Done({"refused": "the chain took the lease back"})
+        terms = Terms.from_json(dict(row.terms)).abi_tuple()
+        state = f"{row.lease_id}:{row.paid_segments}:{row.pending_segments}"
+        call: Call
+        if kind == RELAY_SETTLE:
+            call = escrow.settle(terms)
+        elif kind == RELAY_TIMEOUT:
+            call = escrow.timeout_dispute(terms)
+        elif voucher is not None and voucher.segments > row.paid_segments:
+            # What the renter signed for is paid before the rest is refunded.
+            signature = bytes.fromhex(voucher.signature[2:])
+            call = escrow.settle_voucher(terms, voucher.segments, signature)
+            return await relay.send(call, f"voucher:{state}:{voucher.segments}")
+        else:
+            call = escrow.close(terms)
+        return await relay.send(call, f"{kind}:{state}")
+
+    return {RELAY_SETTLE: settle, RELAY_CLOSE: close, RELAY_TIMEOUT: end_dispute}

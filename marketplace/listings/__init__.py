@@ -1,0 +1,1 @@
+"""Machines listed on the chain."""

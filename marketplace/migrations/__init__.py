@@ -1,0 +1,1 @@
+"""Alembic migrations; see ``schema`` for running them."""

@@ -1,0 +1,1 @@
+"""Signed standing offers of providers."""

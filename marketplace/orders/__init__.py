@@ -1,0 +1,1 @@
+"""Renters' signed demands, from placing to the signed terms."""

@@ -1,0 +1,1 @@
+"""What must happen outside the database, written inside it first."""

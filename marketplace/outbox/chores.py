@@ -1,0 +1,59 @@
+"""Upkeep: what ends by time alone, and what is due on the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from marketplace.audits import repository as audit_rows
+from marketplace.auth import repository as auth_rows
+from marketplace.clock import now
+from marketplace.context import Market
+from marketplace.leases import relay as lease_relay
+from marketplace.offers import service as offers
+from marketplace.orders import service as orders
+from marketplace.outbox import repository
+from marketplace.outbox.kinds import ARTIFACT_CHECK, CHORES, FAUCET
+from marketplace.outbox.service import Done, Handler, Outcome
+
+EVERY_S = 2
+_FORGET_AFTER = timedelta(days=1)
+
+
+async def order(session: AsyncSession, moment: datetime) -> None:
+    """Order the upkeep of the present slot of time, once."""
+    slot = int(moment.timestamp()) // EVERY_S
+    await repository.add(session, CHORES, f"{CHORES}:{slot}", {}, now=moment)
+
+
+def handler(market: Market) -> Handler:
+    """Return the handler of upkeep."""
+
+    async def run(_payload: Mapping[str, Any]) -> Outcome:
+        moment = now()
+        # One transaction each: a long one would hold up everybody else's writes.
+        async with market.database.writing() as session:
+            expired_offers = await offers.expire(session, market, moment)
+        async with market.database.writing() as session:
+            ended_orders = await orders.expire(session, market, moment)
+        async with market.database.writing() as session:
+            expired_audits = await audit_rows.expire(session, market.scope, moment)
+            await auth_rows.drop_expired(session, moment)
+            await repository.forget(session, [CHORES], moment - timedelta(minutes=10))
+            await repository.forget(session, [ARTIFACT_CHECK, FAUCET], moment - _FORGET_AFTER)
+        async with market.database.writing() as session:
+            due = await lease_relay.order_due(session, market, moment)
+        market.uploads.sweep()
+        return Done(
+            {
+                "expired_offers": expired_offers,
+                "ended_orders": ended_orders,
+                "expired_audits": expired_audits,
+                "due_on_chain": due,
+            }
+        )
+
+    return run

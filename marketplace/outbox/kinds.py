@@ -1,0 +1,25 @@
+"""Names of what the outbox can do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ARTIFACT_CHECK: Final = "artifact.check"
+"""Read a stored artifact back and compare its hash."""
+AUDIT_DRAW: Final = "audit.draw"
+"""Draw the audits of a confirmed commit."""
+RECEIPT_WRITE: Final = "receipt.write"
+"""Write the receipt of a closed lease."""
+RELAY_SETTLE: Final = "relay.settle"
+"""Settle matured segments that nobody else settled."""
+RELAY_CLOSE: Final = "relay.close"
+"""Close a lease that is over."""
+RELAY_TIMEOUT: Final = "relay.timeout"
+"""End a dispute that its arbiter did not rule in time."""
+FAUCET: Final = "relay.faucet"
+"""Fund a wallet of the development chain."""
+CHORES: Final = "chores"
+"""Expire offers, orders, audits and logins."""
+
+RELAYED: Final = frozenset({RELAY_SETTLE, RELAY_CLOSE, RELAY_TIMEOUT, FAUCET})
+"""What sends transactions: done by the process that holds the relayer's journal."""

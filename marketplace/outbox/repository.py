@@ -1,0 +1,182 @@
+"""Rows of the outbox: added with their cause, claimed by compare-and-set, ended by the claimer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from client_sdk.protocol.ids import IdKind, new_id
+from marketplace.database import upsert
+from marketplace.domain.states import OutboxState
+from marketplace.models import Activity, OutboxItem
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An item in the hands of one worker."""
+
+    item_id: str
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    num_tries: int
+    lock_token: str
+
+
+async def add(
+    session: AsyncSession,
+    kind: str,
+    key: str,
+    payload: Mapping[str, Any],
+    *,
+    now: datetime,
+    due_at: datetime | None = None,
+) -> None:
+    """Write an item, unless one of the same key is there."""
+    insert = upsert(session)
+    await session.execute(
+        insert(OutboxItem)
+        .values(
+            item_id=new_id(IdKind.EVENT),
+            kind=kind,
+            key=key,
+            payload=dict(payload),
+            state=OutboxState.QUEUED,
+            num_tries=0,
+            due_at=due_at or now,
+            created_at=now,
+            updated_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["key"])
+    )
+
+
+async def find(session: AsyncSession, key: str) -> OutboxItem | None:
+    """Return the item of this key."""
+    rows = await session.scalars(select(OutboxItem).where(OutboxItem.key == key))
+    return rows.one_or_none()
+
+
+async def announce(
+    session: AsyncSession, now: datetime, again_after_s: float, limit: int
+) -> list[tuple[str, str]]:
+    """Pick the due items that no worker was told of lately; return their ids and kinds."""
+    told_before = now - timedelta(seconds=again_after_s)
+    rows = await session.execute(
+        select(OutboxItem.item_id, OutboxItem.kind)
+        .where(
+            OutboxItem.state == OutboxState.QUEUED,
+            OutboxItem.due_at <= now,
+            or_(
+                OutboxItem.announced_at.is_(None),
+                OutboxItem.announced_at < OutboxItem.due_at,
+                OutboxItem.announced_at < told_before,
+            ),
+            _free(now),
+        )
+        .order_by(OutboxItem.due_at)
+        .limit(limit)
+    )
+    found = [(row.item_id, row.kind) for row in rows]
+    if found:
+        await session.execute(
+            update(OutboxItem)
+            .where(OutboxItem.item_id.in_([item_id for item_id, _ in found]))
+            .values(announced_at=now)
+        )
+    return found
+
+
+async def claim(
+    session: AsyncSession, item_id: str, now: datetime, lock_s: float
+) -> Claimed | None:
+    """Take a due item if nobody else holds it; nothing when it is done, held or not due."""
+    token = secrets.token_hex(16)
+    result = await session.execute(
+        update(OutboxItem)
+        .where(
+            OutboxItem.item_id == item_id,
+            OutboxItem.state == OutboxState.QUEUED,
+            OutboxItem.due_at <= now,
+            _free(now),
+        )
+        .values(
+            lock_token=token,
+            lock_expires_at=now + timedelta(seconds=lock_s),
+            num_tries=OutboxItem.num_tries + 1,
+            updated_at=now,
+        )
+        .returning(OutboxItem.kind, OutboxItem.key, OutboxItem.payload, OutboxItem.num_tries)
+    )
+    row = result.one_or_none()
+    return Claimed(item_id, row[0], row[1], row[2], row[3], token) if row else None
+
+
+async def end(
+    session: AsyncSession,
+    claimed: Claimed,
+    now: datetime,
+    state: OutboxState,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: str | None = None,
+    due_at: datetime | None = None,
+) -> bool:
+    """Write back what became of a claimed item; false when another worker took it over."""
+    values: dict[str, Any] = {
+        "state": state,
+        "lock_token": None,
+        "lock_expires_at": None,
+        "last_error": error,
+        "updated_at": now,
+    }
+    if result is not None:
+        values["result"] = dict(result)
+    if due_at is not None:
+        values["due_at"] = due_at
+    written = await session.execute(
+        update(OutboxItem)
+        .where(OutboxItem.item_id == claimed.item_id, OutboxItem.lock_token == claimed.lock_token)
+        .values(**values)
+    )
+    return bool(written.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+
+
+async def num_due(session: AsyncSession, now: datetime) -> int:
+    """Return how many items wait although they are due."""
+    found = await session.scalar(
+        select(func.count())
+        .select_from(OutboxItem)
+        .where(OutboxItem.state == OutboxState.QUEUED, OutboxItem.due_at <= now)
+    )
+    return found or 0
+
+
+async def forget(session: AsyncSession, kinds: Sequence[str], before: datetime) -> None:
+    """Remove ended items of these kinds, whose keys are never used again."""
+    await session.execute(
+        delete(OutboxItem).where(
+            OutboxItem.kind.in_(kinds),
+            OutboxItem.state != OutboxState.QUEUED,
+            OutboxItem.updated_at < before,
+        )
+    )
+
+
+def note(session: AsyncSession, actor: str, action: str, subject: str, now: datetime) -> None:
+    """Write who did what, in the transaction that does it."""
+    session.add(
+        Activity(
+            activity_id=new_id(IdKind.EVENT), actor=actor, action=action, subject=subject, at=now
+        )
+    )
+
+
+def _free(now: datetime) -> Any:
+    return or_(OutboxItem.lock_token.is_(None), OutboxItem.lock_expires_at < now)

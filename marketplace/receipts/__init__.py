@@ -1,0 +1,1 @@
+"""The signed summary of a closed lease."""

@@ -1,0 +1,1 @@
+"""The columnar offer index in front of the database."""

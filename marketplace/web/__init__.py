@@ -1,0 +1,1 @@
+"""What all routes share: dependencies, limits, error schemas, the documentation page."""
