@@ -7,11 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Shared helpers are imported as `tests.support...`, whatever the folder pytest was started in.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.results import record
+
+# A loaded machine is slow, which is no failure of the code under test.
+settings.register_profile("gridlease", deadline=None)
+settings.load_profile("gridlease")
 
 _started = time.monotonic()
 
