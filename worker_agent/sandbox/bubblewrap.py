@@ -37,6 +37,10 @@ from worker_agent.sandbox.start import Starter
 
 log = logging.getLogger(__name__)
 
+_JOB_PREFIX = "job-"
+_ABANDONED_S = 3600.0
+"""Age at which an empty group of any worker is swept; a starting job's is empty for 0.1 s."""
+
 LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -132,7 +136,7 @@ class BubblewrapSandbox:
 
     def start(self, spec: SandboxSpec, on_output: OutputCallback | None = None) -> JobProcess:
         """Start a job; `SandboxError` when the spec or the machine does not allow it."""
-        job_id = f"job-{secrets.token_hex(8)}"
+        job_id = f"{_JOB_PREFIX}{secrets.token_hex(8)}"
         starter = Starter(self, job_id, spec)
         try:
             handles = starter.start()
@@ -182,6 +186,7 @@ class BubblewrapSandbox:
                 Path(record.image).unlink(missing_ok=True)
             self.journal.forget(record.job_id)
             swept.append(record.job_id)
+        self.cgroups.remove_abandoned(_JOB_PREFIX, _ABANDONED_S)
         return swept
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of the Linux kernel.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -144,6 +145,14 @@ class CgroupManager:
     def group(self, name: str) -> CgroupGroup:
         """Return the group of this name, made or not."""
         return CgroupGroup([(h, h.parent / name) for h in self.hierarchies])
+
+    def remove_abandoned(self, prefix: str, older_than_s: float) -> None:
+        """Remove empty groups whose worker never came back; those in use refuse to go."""
+        for hierarchy in self.hierarchies:
+            for path in hierarchy.parent.glob(f"{prefix}*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_ctime > older_than_s:
+                        path.rmdir()
 
     def create(self, name: str, limits: Limits, devices: Sequence[str] = ()) -> CgroupGroup:
         """Make the group of a job and write its limits.

@@ -243,14 +243,19 @@ class JobProcess:
                     callback = None
 
     def _watch(self) -> None:
+        exit_ = Exit(ExitReason.KILLED, None, "the watcher failed, see the worker's log")
+        usage = self._sampler.usage()
         try:
             self._watch_until_gone()
+            exit_, usage = self._account()
         except Exception:
             # A thread's edge: without it nobody would ever see the end of the job.
             log.exception("%s: the watcher failed", self._job_id)
             self._kill_all()
-        finally:
-            self._finish()
+        with self._lock:
+            self._ending.exit = exit_
+            self._ending.usage = usage
+            self._ending.done.set()
 
     def _watch_until_gone(self) -> None:
         poller = select.poll()
@@ -274,7 +279,8 @@ class JobProcess:
             if self._handles.group is None:
                 self._sampler.sample()
 
-    def _finish(self) -> None:
+    def _account(self) -> tuple[Exit, Usage]:
+        """Return how the job ended and what it used, once its processes are gone."""
         popen = self._handles.popen
         try:
             code = popen.wait(_END_S)
@@ -284,10 +290,10 @@ class JobProcess:
         self._drainer.join(_END_S)
         status = self._read_status()
         group = self._handles.group
+        usage = group.usage() if group is not None else None
         with self._lock:
-            self._ending.usage = (group.usage() if group else None) or self._sampler.usage()
-            self._ending.exit = self._classify(code, status)
-            self._ending.done.set()
+            cause = self._ending.cause
+        return self._classify(cause, code, status), usage or self._sampler.usage()
 
     def _read_status(self) -> int | None:
         """Return the exit code bwrap reported; None when the program never ran to its end."""
@@ -298,8 +304,7 @@ class JobProcess:
                     return int(code)
         return None
 
-    def _classify(self, bwrap_code: int, code: int | None) -> Exit:
-        cause = self._ending.cause
+    def _classify(self, cause: ExitReason | None, bwrap_code: int, code: int | None) -> Exit:
         group = self._handles.group
         if cause is not None:
             return Exit(cause, code)
