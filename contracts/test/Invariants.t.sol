@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {EscrowTest} from "./utils/EscrowTest.sol";
+import {MarketHandler} from "./utils/MarketHandler.sol";
+import {vm} from "./utils/Vm.sol";
+
+// What must hold after any sequence of calls, by anybody, with time passing in between.
+//
+// Money
+// - Conservation: the token balance of the escrow is what live leases hold in escrow, plus all
+//   credits, all stakes and the bonds of open challenges. Nothing is created, nothing is lost.
+// - A live lease holds exactly the price of its unpaid segments, a closed one nothing.
+// - Locked stake is the sum of the bonds of live leases, and never more than the stake. What is
+//   unbonding is never more than the stake.
+// Progress
+// - paid <= pending <= segments.
+// - paid and pending never decrease; pending moves by a commit or a voucher only; the root chains
+//   all commits and nothing else. (checked by the handler after each step)
+// - Nothing is paid while its window is open, except what the arbiter ruled good. (handler)
+// - Commits are in time, at most as fast as segments can be computed, once after a stop. (handler)
+// - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
+// - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
+//   unpaid segment in its window; rulings come before, timeouts after the arbiter's time. (handler)
+// Way out
+// - Drain: with arbiter, renters and providers' machines silent for ever, time alone lets a
+//   stranger close every lease; then everybody can take out all that is theirs, and the escrow is
+//   empty.
+contract InvariantsTest is EscrowTest {
+    MarketHandler private _handler;
+
+    function setUp() public override {
+        vm.warp(START);
+        token = _newToken();
+        address[] memory tokens = new address[](1);
+        tokens[0] = address(token);
+        escrow = _newEscrow(tokens);
+        address[] memory receivers = new address[](4);
+        (receivers[0], receivers[1]) = (TREASURY, address(0x4001));
+        (receivers[2], receivers[3]) = (AUDIT_POOL, address(0x4002));
+        _handler = new MarketHandler(escrow, token, OWNER, receivers);
+        for (uint256 i = 0; i < 7; ++i) {
+            token.mint(_handler.accounts(i), 1e30);
+        }
+        _handler.begin();
+    }
+
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(_handler);
+    }
+
+    function invariant_moneyAndProgress() external view {
+        _checkConservation();
+        _checkLeases();
+    }
+
+    function afterInvariant() external {
+        _drain();
+    }
+
+    /// @dev The random walk is worth something only if it gets everywhere.
+    function test_handler_reachesEveryKindOfStep() external {
+        _walk(1200);
+        string[16] memory steps = [
+            "stake",
+            "unbond",
+            "claimUnbond",
+            "open",
+            "commit",
+            "settle",
+            "settleMany",
+            "settleVoucher",
+            "stop",
+            "close",
+            "challenge",
+            "fraud",
+            "honest",
+            "timeoutDispute",
+            "withdraw",
+            "configure"
+        ];
+        for (uint256 i = 0; i < steps.length; ++i) {
+            vm.assertGe(_handler.count(steps[i]), 1, steps[i]);
+        }
+        _checkConservation();
+        _checkLeases();
+        _drain();
+    }
+
+    // ------------------------------------------------------------------------------------ checks
+
+    function _checkConservation() private view {
+        uint256 owed;
+        for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
+            address account = _handler.accounts(i);
+            (uint256 total, uint256 locked, uint256 unbonding,) =
+                escrow.stakeOf(account, address(token));
+            vm.assertLe(locked, total, "locked <= stake");
+            vm.assertLe(unbonding, total, "unbonding <= stake");
+            vm.assertEq(locked, _bondsOf(account), "locked = bonds of live leases");
+            owed += escrow.creditOf(address(token), account) + total;
+        }
+        for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+            bytes32 id = _handler.leaseId(i);
+            owed += escrow.leaseOf(id).escrow;
+            ILeaseEscrow.Dispute memory dispute = escrow.disputeOf(id);
+            uint256 bond = escrow.challengeBond(_handler.termsOf(i));
+            if (dispute.challenger != address(0)) owed += bond;
+            if (dispute.lowerChallenger != address(0)) owed += bond;
+        }
+        vm.assertEq(token.balanceOf(address(escrow)), owed, "balance = all that is owed");
+    }
+
+    function _checkLeases() private view {
+        for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
+            ILeaseEscrow.Lease memory lease = escrow.leaseOf(_handler.leaseId(i));
+            vm.assertLe(lease.paid, lease.pending, "paid <= pending");
+            vm.assertLe(lease.pending, terms.segments, "pending <= segments");
+            bool isClosed = lease.status == ILeaseEscrow.LeaseStatus.Closed;
+            uint256 held =
+                isClosed ? 0 : uint256(terms.pricePerSegment) * (terms.segments - lease.paid);
+            vm.assertEq(lease.escrow, held, "escrow = price of unpaid segments");
+            bool isDisputed = lease.status == ILeaseEscrow.LeaseStatus.Disputed;
+            bool hasDispute = escrow.disputeOf(_handler.leaseId(i)).challenger != address(0);
+            vm.assertEq(isDisputed, hasDispute, "dispute");
+        }
+    }
+
+    function _bondsOf(address provider) private view returns (uint256 bonds) {
+        for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
+            if (terms.provider != provider) continue;
+            ILeaseEscrow.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
+            if (status != ILeaseEscrow.LeaseStatus.Closed) bonds += terms.bond;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------- drain
+
+    function _drain() private {
+        // Later than every deadline of every lease that the handler opens.
+        vm.warp(vm.getBlockTimestamp() + 5000);
+        for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
+            ILeaseEscrow.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
+            if (status == ILeaseEscrow.LeaseStatus.Closed) continue;
+            vm.prank(STRANGER);
+            if (status == ILeaseEscrow.LeaseStatus.Disputed) escrow.timeoutDispute(terms);
+            else escrow.close(terms);
+        }
+        for (uint256 i = 2; i < 4; ++i) {
+            _takeStake(_handler.accounts(i));
+        }
+        for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
+            address account = _handler.accounts(i);
+            if (escrow.creditOf(address(token), account) == 0) continue;
+            vm.prank(STRANGER);
+            escrow.withdrawTo(address(token), account);
+        }
+        vm.assertEq(token.balanceOf(address(escrow)), 0, "the escrow is empty");
+    }
+
+    function _takeStake(address provider) private {
+        (uint256 total,, uint256 unbonding,) = escrow.stakeOf(provider, address(token));
+        if (total > unbonding) {
+            vm.prank(provider);
+            escrow.unbond(address(token), total - unbonding);
+        }
+        vm.warp(vm.getBlockTimestamp() + UNBONDING);
+        if (total == 0) return;
+        vm.prank(provider);
+        escrow.claimUnbond(address(token));
+    }
+
+    // -------------------------------------------------------------------------------------- walk
+
+    function _walk(uint256 steps) private {
+        for (uint256 i = 0; i < steps; ++i) {
+            uint256 r = uint256(keccak256(abi.encode("walk", i)));
+            if (i % 2 == 0) _walkMoney(r >> 8, uint8(r));
+            else _walkLease(r >> 8, uint8(r));
+        }
+    }
+
+    function _walkMoney(uint256 r, uint8 small) private {
+        uint256 kind = r % 8;
+        r >>= 3;
+        if (kind < 2) _handler.pass(uint16(r));
+        else if (kind == 2) _handler.stake(small, uint64(r));
+        else if (kind == 3) _handler.unbond(small, uint64(r));
+        else if (kind == 4) _handler.claimUnbond(small);
+        else if (kind == 5) _handler.withdraw(small, uint64(r), small % 2 == 0);
+        else if (kind == 6) _handler.configure(uint16(r), small);
+        else _handler.open(r, small, uint64(r), uint32(r), small % 4 == 0);
+    }
+
+    function _walkLease(uint256 r, uint8 small) private {
+        _walkDispute(r, small);
+        uint256 kind = r % 8;
+        r = uint256(keccak256(abi.encode(r)));
+        if (kind < 2) _handler.commit(r, uint16(r >> 64), bytes32(r));
+        else if (kind == 2) _handler.settle(r);
+        else if (kind == 3) _handler.settleMany(small, uint8(r));
+        else if (kind == 4) _handler.settleVoucher(r, uint16(r >> 64));
+        else if (kind == 5) _handler.close(r, small);
+        else if (kind == 6) _handler.openAgain(r);
+        else if (small % 4 == 0) _handler.stop(r);
+    }
+
+    function _walkDispute(uint256 r, uint8 small) private {
+        uint256 kind = r % 16;
+        r = uint256(keccak256(abi.encode(r, "dispute")));
+        if (kind < 4) _handler.challenge(r, small, uint16(r >> 64));
+        else if (kind < 7) _handler.rule(r, small % 4 == 0, uint16(r >> 64));
+        else if (kind == 7) _handler.timeoutDispute(r);
+    }
+}
