@@ -1,37 +1,27 @@
-"""``gridlease market``: the processes of a marketplace node, and what operators ask it."""
+"""``gridlease market``: the processes of a marketplace node, and what operators ask it.
+
+Each command imports its own part: every process, and ``gridlease --help``, starts without paying
+for the web server, the task queue and the chain library of the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from granian.constants import Interfaces
-from granian.errors import FatalError
-from granian.log import LogLevels
-from granian.server.embed import Server
-from pydantic import ValidationError
 
-from client_sdk.chain.deployment import DeploymentError
-from client_sdk.chain.errors import ChainError
-from marketplace import schema
-from marketplace.app import create
-from marketplace.clock import now
-from marketplace.context import Market, open_market
-from marketplace.errors import ConfigurationError
-from marketplace.indexer.follower import Follower
-from marketplace.outbox import sweep as sweeper
-from marketplace.outbox.tasks import QUEUE, RELAY_QUEUE, build_celery
-from marketplace.settings import CONFIG_VARIABLE, Settings, load
-from marketplace.stats import collect
+if TYPE_CHECKING:
+    from marketplace.context import Market
+    from marketplace.settings import Settings
 
+CONFIG_VARIABLE = "GRIDLEASE_MARKET_CONFIG"
 app = typer.Typer(help="Run a marketplace node.", no_args_is_help=True)
 
 Config = Annotated[
@@ -45,6 +35,8 @@ EXIT_UNAVAILABLE = 3
 @app.command()
 def migrate(config: Config = None) -> None:
     """Bring the database to the schema of this release."""
+    from marketplace import schema
+
     settings = _settings(config)
     _folders(settings)
     schema.migrate(settings.database_url)
@@ -54,34 +46,9 @@ def migrate(config: Config = None) -> None:
 @app.command()
 def serve(config: Config = None) -> None:
     """Serve the HTTP API until stopped."""
-    settings = _settings(config)
+    from marketplace.processes import serve as main
 
-    async def main(market: Market, stop: asyncio.Event) -> None:
-        server = Server(
-            create(settings),
-            address=settings.host,
-            port=settings.port,
-            interface=Interfaces.ASGI,
-            log_level=LogLevels.warning,
-            websockets=False,
-        )
-        serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not serving.done():
-            server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
-        try:
-            await asyncio.wait_for(serving, timeout=5)
-        except TimeoutError:
-            # Open log streams do not end by themselves.
-            logging.getLogger(__name__).info("open streams were cut")
-        except FatalError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port}; choose another port"
-            ) from error
-
-    _run(settings, main)
+    _run(_settings(config), main)
 
 
 @app.command()
@@ -92,10 +59,13 @@ def index(
     ] = False,
 ) -> None:
     """Follow the contract's events into the database."""
+    from marketplace.chain import open_chain
+    from marketplace.indexer.follower import Follower
+
     settings = _settings(config)
 
     async def main(market: Market, stop: asyncio.Event) -> None:
-        with market.open_chain() as chain:
+        with open_chain(market) as chain:
             if once:
                 await asyncio.to_thread(chain.check)
             follower = Follower(market, chain)
@@ -117,6 +87,8 @@ def celery(
     ] = True,
 ) -> None:
     """Deliver the outbox: a Celery worker."""
+    from marketplace.outbox.tasks import QUEUE, RELAY_QUEUE, build_celery
+
     settings = _settings(config)
     _check(settings)
     queues = [QUEUE, RELAY_QUEUE] if relay else [QUEUE]
@@ -138,10 +110,13 @@ def celery(
 @app.command()
 def sweep(config: Config = None) -> None:
     """Tell the Celery workers what is due, and order the upkeep."""
+    from marketplace.outbox.sweep import Sweeper
+    from marketplace.outbox.tasks import build_celery
+
     settings = _settings(config)
 
     async def main(market: Market, stop: asyncio.Event) -> None:
-        await sweeper.run(market, build_celery(settings), stop)
+        await Sweeper(market, build_celery(settings)).run(stop)
 
     _run(settings, main)
 
@@ -152,6 +127,9 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print counts of what the node holds, and how far it is."""
+    from marketplace.clock import now
+    from marketplace.stats import collect
+
     settings = _settings(config)
     found: dict[str, object] = {}
 
@@ -168,6 +146,10 @@ def stats(
 
 
 def _settings(config: Path | None) -> Settings:
+    from pydantic import ValidationError
+
+    from marketplace.settings import load
+
     try:
         return load(config)
     except ValidationError as error:
@@ -197,8 +179,16 @@ def _check(settings: Settings) -> None:
 
 def _run(settings: Settings, main: Callable[[Market, asyncio.Event], Awaitable[None]]) -> None:
     """Run one process of the node until it ends or is told to stop."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from client_sdk.chain.deployment import DeploymentError
+    from client_sdk.chain.errors import ChainError
+    from marketplace import schema
+    from marketplace.context import open_market
+    from marketplace.errors import ConfigurationError
+
     logging.basicConfig(
-        level=os.environ.get("GRIDLEASE_LOG", "INFO"),
+        level=settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
@@ -224,6 +214,8 @@ def _run(settings: Settings, main: Callable[[Market, asyncio.Event], Awaitable[N
         _fail(str(error), EXIT_CONFIGURATION)
     except ChainError as error:
         _fail(f"{error}. {error.what_to_do}", EXIT_UNAVAILABLE)
+    except SQLAlchemyError as error:
+        _fail(f"the database cannot be used: {error.__cause__ or error}", EXIT_UNAVAILABLE)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from client_sdk.chain.chain import Chain
 from client_sdk.chain.deployment import Deployment, load_deployment
 from client_sdk.protocol.eip712 import Domain
 from marketplace.database import Database
@@ -33,10 +32,6 @@ class Market:
     def domain(self) -> Domain:
         """The domain that all typed signatures are made for."""
         return Domain(self.deployment.chain_id, self.deployment.escrow)
-
-    def open_chain(self) -> Chain:
-        """Return a new reader of the chain; the caller closes it."""
-        return Chain(self.settings.rpc_url, self.deployment)
 
     async def close(self) -> None:
         """Close the database connections."""

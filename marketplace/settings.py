@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     """Folder for the sender's journal and for uploads on their way."""
     artifact_store: ArtifactStoreSettings
 
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=1, le=65535)
     public_url: str = "http://127.0.0.1:8700"

@@ -16,7 +16,7 @@ from marketplace.leases import relay as lease_relay
 from marketplace.offers import service as offers
 from marketplace.orders import service as orders
 from marketplace.outbox import repository
-from marketplace.outbox.kinds import ARTIFACT_CHECK, CHORES, FAUCET
+from marketplace.outbox.kinds import ARTIFACT_CHECK, CHORES, FAUCET, RELAY_MAINTAIN
 from marketplace.outbox.service import Done, Handler, Outcome
 
 EVERY_S = 2
@@ -25,8 +25,13 @@ _FORGET_AFTER = timedelta(days=1)
 
 async def order(session: AsyncSession, moment: datetime) -> None:
     """Order the upkeep of the present slot of time, once."""
-    slot = int(moment.timestamp()) // EVERY_S
-    await repository.add(session, CHORES, f"{CHORES}:{slot}", {}, now=moment)
+    for kind in (CHORES, RELAY_MAINTAIN):
+        await repository.add(session, kind, f"{kind}:{slot_of(moment)}", {}, now=moment)
+
+
+def slot_of(moment: datetime) -> int:
+    """Return the number of the slot of time that a moment lies in."""
+    return int(moment.timestamp()) // EVERY_S
 
 
 def handler(market: Market) -> Handler:
@@ -42,7 +47,9 @@ def handler(market: Market) -> Handler:
         async with market.database.writing() as session:
             expired_audits = await audit_rows.expire(session, market.scope, moment)
             await auth_rows.drop_expired(session, moment)
-            await repository.forget(session, [CHORES], moment - timedelta(minutes=10))
+            await repository.forget(
+                session, [CHORES, RELAY_MAINTAIN], moment - timedelta(minutes=10)
+            )
             await repository.forget(session, [ARTIFACT_CHECK, FAUCET], moment - _FORGET_AFTER)
         async with market.database.writing() as session:
             due = await lease_relay.order_due(session, market, moment)

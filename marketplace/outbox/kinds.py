@@ -18,8 +18,10 @@ RELAY_TIMEOUT: Final = "relay.timeout"
 """End a dispute that its arbiter did not rule in time."""
 FAUCET: Final = "relay.faucet"
 """Fund a wallet of the development chain."""
+RELAY_MAINTAIN: Final = "relay.maintain"
+"""Bring back transactions that a reorganisation lost, raise the fees of those that wait."""
 CHORES: Final = "chores"
 """Expire offers, orders, audits and logins."""
 
-RELAYED: Final = frozenset({RELAY_SETTLE, RELAY_CLOSE, RELAY_TIMEOUT, FAUCET})
+RELAYED: Final = frozenset({RELAY_SETTLE, RELAY_CLOSE, RELAY_TIMEOUT, RELAY_MAINTAIN, FAUCET})
 """What sends transactions: done by the process that holds the relayer's journal."""

@@ -7,7 +7,9 @@ writing back; so a handler may be called for the same item again and again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.errors import CallReverted, NotConfirmed
@@ -16,7 +18,7 @@ from client_sdk.chain.wallet import load_key_file
 from contracts.bindings import Call
 from marketplace.context import Market
 from marketplace.errors import ConfigurationError
-from marketplace.outbox.service import Again, Done, GivenUp, Outcome
+from marketplace.outbox.service import Again, Done, GivenUp, Handler, Outcome
 
 _LOOK_AGAIN_S = 0.7
 TOO_EARLY = frozenset({"WindowOpen", "BeforeCloseTime", "BeforeDisputeTimeout"})
@@ -48,6 +50,11 @@ class Relay:
             it; ``Again`` while it is on its way.
         """
         return await asyncio.to_thread(self._send, call, key)
+
+    async def maintain(self) -> None:
+        """Look after what was sent: a reorganisation may have lost it."""
+        if self._key_file is not None:
+            await asyncio.to_thread(lambda: self._open().maintain())
 
     def _send(self, call: Call, key: str) -> Outcome:
         sender = self._open()
@@ -91,3 +98,14 @@ async def in_order(*steps: tuple[Relay, Call, str]) -> Outcome:
             waiting = max(waiting or 0.0, outcome.after_s)
     result = {"transactions": transactions}
     return Done(result) if waiting is None else Again(waiting, result)
+
+
+def maintenance(*relays: Relay) -> Handler:
+    """Return the handler that looks after what the relays sent."""
+
+    async def maintain(_payload: Mapping[str, Any]) -> Outcome:
+        for relay in relays:
+            await relay.maintain()
+        return Done()
+
+    return maintain

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.ids import IdKind, new_id
@@ -26,6 +26,7 @@ class Claimed:
     key: str
     payload: dict[str, Any]
     num_tries: int
+    created_at: datetime
     lock_token: str
 
 
@@ -63,23 +64,33 @@ async def find(session: AsyncSession, key: str) -> OutboxItem | None:
     return rows.one_or_none()
 
 
+def _unannounced(now: datetime, again_after_s: float) -> Any:
+    told_before = now - timedelta(seconds=again_after_s)
+    untold = or_(
+        OutboxItem.announced_at.is_(None),
+        OutboxItem.announced_at < OutboxItem.due_at,
+        OutboxItem.announced_at < told_before,
+    )
+    return and_(
+        OutboxItem.state == OutboxState.QUEUED, OutboxItem.due_at <= now, untold, _free(now)
+    )
+
+
+async def waits(session: AsyncSession, now: datetime, again_after_s: float) -> bool:
+    """Tell whether there is something to announce."""
+    found = await session.scalar(
+        select(OutboxItem.item_id).where(_unannounced(now, again_after_s)).limit(1)
+    )
+    return found is not None
+
+
 async def announce(
     session: AsyncSession, now: datetime, again_after_s: float, limit: int
 ) -> list[tuple[str, str]]:
     """Pick the due items that no worker was told of lately; return their ids and kinds."""
-    told_before = now - timedelta(seconds=again_after_s)
     rows = await session.execute(
         select(OutboxItem.item_id, OutboxItem.kind)
-        .where(
-            OutboxItem.state == OutboxState.QUEUED,
-            OutboxItem.due_at <= now,
-            or_(
-                OutboxItem.announced_at.is_(None),
-                OutboxItem.announced_at < OutboxItem.due_at,
-                OutboxItem.announced_at < told_before,
-            ),
-            _free(now),
-        )
+        .where(_unannounced(now, again_after_s))
         .order_by(OutboxItem.due_at)
         .limit(limit)
     )
@@ -112,10 +123,16 @@ async def claim(
             num_tries=OutboxItem.num_tries + 1,
             updated_at=now,
         )
-        .returning(OutboxItem.kind, OutboxItem.key, OutboxItem.payload, OutboxItem.num_tries)
+        .returning(
+            OutboxItem.kind,
+            OutboxItem.key,
+            OutboxItem.payload,
+            OutboxItem.num_tries,
+            OutboxItem.created_at,
+        )
     )
     row = result.one_or_none()
-    return Claimed(item_id, row[0], row[1], row[2], row[3], token) if row else None
+    return Claimed(item_id, *row, token) if row else None
 
 
 async def end(
@@ -127,6 +144,7 @@ async def end(
     result: Mapping[str, Any] | None = None,
     error: str | None = None,
     due_at: datetime | None = None,
+    failed: bool = False,
 ) -> bool:
     """Write back what became of a claimed item; false when another worker took it over."""
     values: dict[str, Any] = {
@@ -136,6 +154,8 @@ async def end(
         "last_error": error,
         "updated_at": now,
     }
+    if not failed:
+        values["num_tries"] = 0
     if result is not None:
         values["result"] = dict(result)
     if due_at is not None:

@@ -24,7 +24,8 @@ from marketplace.outbox.repository import Claimed
 
 log = logging.getLogger(__name__)
 
-MAX_TRIES = 200
+GIVE_UP_AFTER = timedelta(days=1)
+"""An item that has failed for so long is given up."""
 _FIRST_PAUSE_S = 0.5
 _MAX_PAUSE_S = 60.0
 
@@ -90,7 +91,7 @@ def pause_s(num_tries: int, jitter: float) -> float:
     Parameters
     ----------
     num_tries
-        Tries so far, at least 1.
+        Tries since the last one that did not fail, at least 1.
     jitter
         Number from 0 to 1; spreads tries that failed together.
     """
@@ -99,7 +100,7 @@ def pause_s(num_tries: int, jitter: float) -> float:
 
 
 def _after_failure(claimed: Claimed, error: str) -> Outcome:
-    if claimed.num_tries >= MAX_TRIES:
+    if now() - claimed.created_at > GIVE_UP_AFTER:
         return GivenUp(error)
     return Again(pause_s(claimed.num_tries, random.random()))  # noqa: S311 - spreads load only
 
@@ -121,5 +122,6 @@ async def _write_back(
                 OutboxState.QUEUED,
                 result=outcome.result or None,
                 error=error,
+                failed=error is not None,
                 due_at=moment + timedelta(seconds=outcome.after_s),
             )

@@ -24,35 +24,49 @@ AGAIN_AFTER_S = 4.0
 MAX_AT_ONCE = 200
 
 
-async def sweep(market: Market, app: Celery) -> int:
-    """Announce what is due; return how many items.
+class Sweeper:
+    """Announces what is due in one market."""
 
-    Raises
-    ------
-    kombu.exceptions.OperationalError
-        The broker does not answer; the items are announced by a later sweep.
-    """
-    moment = now()
-    async with market.database.writing() as session:
-        await chores.order(session, moment)
-        due = await repository.announce(session, moment, AGAIN_AFTER_S, MAX_AT_ONCE)
-    for item_id, kind in due:
-        await asyncio.to_thread(_announce, app, item_id, kind)
-    return len(due)
+    def __init__(self, market: Market, app: Celery) -> None:
+        self._market = market
+        self._app = app
+        self._slot = -1
 
+    async def sweep(self) -> int:
+        """Announce what is due; return how many items.
 
-def _announce(app: Celery, item_id: str, kind: str) -> None:
-    app.send_task(DELIVER, args=[item_id], queue=queue_of(kind), retry=False)
+        Raises
+        ------
+        kombu.exceptions.OperationalError
+            The broker does not answer; the items are announced by a later sweep.
+        """
+        moment = now()
+        # Looking costs nobody anything; writing holds up other writers of a SQLite file.
+        async with self._market.database.reading() as session:
+            waiting = await repository.waits(session, moment, AGAIN_AFTER_S)
+        slot = chores.slot_of(moment)
+        if slot == self._slot and not waiting:
+            return 0
+        async with self._market.database.writing() as session:
+            if slot != self._slot:
+                await chores.order(session, moment)
+            due = await repository.announce(session, moment, AGAIN_AFTER_S, MAX_AT_ONCE)
+        self._slot = slot
+        for item_id, kind in due:
+            await asyncio.to_thread(self._announce, item_id, kind)
+        return len(due)
 
+    def _announce(self, item_id: str, kind: str) -> None:
+        self._app.send_task(DELIVER, args=[item_id], queue=queue_of(kind), retry=False)
 
-async def run(market: Market, app: Celery, stop: asyncio.Event) -> None:
-    """Sweep until told to stop; outages of the broker are waited out."""
-    while not stop.is_set():
-        try:
-            await sweep(market, app)
-        except (OperationalError, OSError) as error:
-            log.warning("the broker does not answer: %s", error)
-        try:
-            await asyncio.wait_for(stop.wait(), market.settings.sweep_interval_s)
-        except TimeoutError:
-            continue
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep until told to stop; outages of the broker are waited out."""
+        while not stop.is_set():
+            try:
+                await self.sweep()
+            except (OperationalError, OSError) as error:
+                log.warning("the broker does not answer: %s", error)
+            try:
+                await asyncio.wait_for(stop.wait(), self._market.settings.sweep_interval_s)
+            except TimeoutError:
+                continue

@@ -15,6 +15,7 @@ from celery import Celery
 
 from marketplace.artifacts import tasks as artifact_tasks
 from marketplace.audits import tasks as audit_tasks
+from marketplace.chain import open_chain
 from marketplace.context import Market, open_market
 from marketplace.faucet import tasks as faucet_tasks
 from marketplace.leases import tasks as lease_tasks
@@ -25,9 +26,10 @@ from marketplace.outbox.kinds import (
     CHORES,
     FAUCET,
     RECEIPT_WRITE,
+    RELAY_MAINTAIN,
     RELAYED,
 )
-from marketplace.outbox.relay import Relay
+from marketplace.outbox.relay import Relay, maintenance
 from marketplace.outbox.service import Handler, deliver
 from marketplace.receipts import tasks as receipt_tasks
 from marketplace.settings import Settings
@@ -73,7 +75,7 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
 
 def build_handlers(market: Market) -> Mapping[str, Handler]:
     """Return the handler of every kind of item."""
-    settings, chain = market.settings, market.open_chain()
+    settings, chain = market.settings, open_chain(market)
     relayer = Relay(market, chain, settings.relayer_key_file)
     faucet = Relay(market, chain, settings.faucet_key_file)
     return {
@@ -82,6 +84,7 @@ def build_handlers(market: Market) -> Mapping[str, Handler]:
         RECEIPT_WRITE: receipt_tasks.handler(market),
         CHORES: chores.handler(market),
         FAUCET: faucet_tasks.handler(market, faucet),
+        RELAY_MAINTAIN: maintenance(relayer, faucet),
         **lease_tasks.handlers(market, relayer),
     }
 
