@@ -20,7 +20,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 from eth_utils.address import is_address, to_checksum_address
 from web3 import Web3
-from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import TxReceipt
 
@@ -34,6 +34,7 @@ from contracts.deployments import (
     TokenInfo,
     save_deployment,
 )
+from contracts.errors import decode_error
 from contracts.rpc import BoundedProvider, RpcUnreachable
 
 DEV_CHAIN_ID: Final = 31337
@@ -102,6 +103,8 @@ def deploy(rpc_url: str, private_key: bytes, options: DeployOptions | None = Non
         raise DeployError(
             f"no answer from the node at {provider.endpoint}: {error}. Check the RPC URL."
         ) from error
+    except ContractLogicError as error:
+        raise DeployError(f"the contract refuses these options: {_reason(error)}") from error
     except (Web3Exception, ValueError, TypeError, KeyError) as error:
         # web3 raises these for whatever a node answers wrongly.
         raise DeployError(f"the node at {provider.endpoint} refused: {error}") from error
@@ -301,6 +304,15 @@ def _address(text: str) -> str:
     if not text.startswith("0x") or not is_address(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address")
     return to_checksum_address(text)
+
+
+def _reason(error: ContractLogicError) -> str:
+    try:
+        data = bytes.fromhex(str(error.data).removeprefix("0x"))
+    except ValueError:
+        return "no reason given"
+    reason = decode_error(data)
+    return f"{reason.name} {reason.args}"
 
 
 def _dev_beacon(options: DeployOptions) -> BeaconInfo:

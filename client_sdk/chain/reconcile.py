@@ -166,7 +166,7 @@ class Reconciler:
 
     def _keep_alive(self, attempt: Attempt, *, first: bool) -> None:
         newest = attempt.newest
-        if newest.nonce != attempt.nonce or not self._chain.knows(newest.tx_hash):
+        if not self._chain.knows(newest.tx_hash):
             if not self._is_held_back(attempt):
                 self.broadcast(newest)
             return

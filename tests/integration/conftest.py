@@ -41,8 +41,9 @@ def find_anvil() -> Path:
 class Anvil:
     """One anvil process in its own process group, on a free port that it keeps over restarts."""
 
-    def __init__(self, folder: Path, *, block_time_s: float = 1.0) -> None:
+    def __init__(self, folder: Path, *, block_time_s: float = 1.0, chain_id: int = 31337) -> None:
         self.folder = folder
+        self.chain_id = chain_id
         self.block_time_s = block_time_s
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -56,7 +57,8 @@ class Anvil:
 
     def start(self, *, state: Path | None = None) -> None:
         assert self.process is None
-        command = [str(find_anvil()), "--port", str(self.port), "--chain-id", "31337"]
+        command = [str(find_anvil()), "--port", str(self.port)]
+        command += ["--chain-id", str(self.chain_id)]
         command += ["--block-time", str(self.block_time_s), "--accounts", "1", "--silent"]
         if state is not None:
             command += ["--load-state", str(state)]
@@ -131,8 +133,8 @@ def new_anvil(
     """Start further chains; all are killed at the end."""
     started: list[Anvil] = []
 
-    def make(*, block_time_s: float = 1.0) -> Anvil:
-        anvil = Anvil(tmp_path_factory.mktemp("anvil"), block_time_s=block_time_s)
+    def make(**options: Any) -> Anvil:
+        anvil = Anvil(tmp_path_factory.mktemp("anvil"), **options)
         started.append(anvil)
         anvil.start()
         return anvil

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from client_sdk.chain.chain import Chain
+from client_sdk.chain.deployment import load_deployment
+from client_sdk.chain.errors import BeaconUnavailable
+from client_sdk.chain.wallet import new_key, save_key_file
 from contracts.codec import load_artifact
+from contracts.deploy import DeployError, DeployOptions, deploy, main
 
 
 def test_when_deployed_then_the_chain_serves_the_escrow(chain: Chain, accounts: Any) -> None:
@@ -26,3 +34,46 @@ def test_when_web3_reads_the_same_contract_then_it_agrees(chain: Chain, anvil: A
     assert contract.functions.unbondingPeriod().call() == chain.view(
         chain.escrow.unbonding_period()
     )
+
+
+def key_file(folder: Path, account: LocalAccount) -> Path:
+    path = folder / "deployer.key"
+    save_key_file(path, account)
+    return path
+
+
+def test_when_the_command_runs_on_a_real_chain_then_the_file_names_the_contracts(
+    new_anvil: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = new_anvil(block_time_s=0.3, chain_id=10)
+    account, token = node.fund(new_key()), "0x0000000000000000000000000000000000000071"
+    code = load_artifact("TestToken").deployed_bytecode
+    node.rpc("anvil_setCode", token, "0x" + code.hex())
+    arguments = ["--rpc-url", node.rpc_url, "--key-file", str(key_file(tmp_path, account))]
+    arguments += ["--output", str(tmp_path / "deployments.json")]
+    assert main(arguments) == 1
+    assert "--token" in capsys.readouterr().err
+    assert main([*arguments, "--token", token, "--fee-bps", "100"]) == 0
+    assert "on chain 10" in capsys.readouterr().out
+
+    found = load_deployment(tmp_path / "deployments.json", chain_id=10)
+    assert (found.tokens[0].address, found.tokens[0].decimals) == (token, 6)
+    with Chain(node.rpc_url, found) as chain:
+        chain.check()
+        assert chain.view(chain.escrow.fee_bps()) == 100
+        assert chain.view(chain.escrow.treasury()) == account.address
+        with pytest.raises(BeaconUnavailable):
+            chain.beacon(1)
+
+
+def test_when_the_deployer_is_poor_or_the_options_are_bad_then_the_error_says_so(
+    anvil: Any,
+) -> None:
+    with pytest.raises(DeployError, match="holds 0 wei"):
+        deploy(anvil.rpc_url, bytes(new_key().key))
+    rich = bytes(anvil.fund(new_key()).key)
+    with pytest.raises(DeployError, match="not a token's address"):
+        deploy(anvil.rpc_url, rich, DeployOptions(tokens=("tUSD",)))
+    token = deploy(anvil.rpc_url, rich).tokens[0].address
+    with pytest.raises(DeployError, match="FeeTooHigh"):
+        deploy(anvil.rpc_url, rich, DeployOptions(tokens=(token,), fee_bps=10_000))
