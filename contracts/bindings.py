@@ -334,6 +334,10 @@ class Token(_Contract):
     def transfer(self, to: str, amount: int) -> Call:
         return self._call("transfer", to, amount)
 
+    def transfer_from(self, owner: str, to: str, amount: int) -> Call:
+        """Move another account's tokens, out of the allowance it gave to the caller."""
+        return self._call("transferFrom", owner, to, amount)
+
     def mint(self, to: str, amount: int) -> Call:
         """Create test money; the caller must be the token's minter."""
         return self._call("mint", to, amount)

@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 
 from client_sdk.chain import answers
 from client_sdk.chain.answers import Block, TxReceipt
-from client_sdk.chain.beacon import Beacon, beacon_of
+from client_sdk.chain.beacon import DEV_CHAIN_ID, Beacon, beacon_of
 from client_sdk.chain.deployment import Deployment
 from client_sdk.chain.errors import BadAnswer, CallReverted, RpcRefused, WrongChain
 from client_sdk.chain.rpc import HttpTransport, Transport
@@ -156,11 +156,22 @@ class Chain:
         """Time of the newest block, in seconds since 1970: the clock that the contract goes by."""
         return self.latest().timestamp
 
-    def genesis_hash(self) -> bytes:
-        """Hash of block 0: what tells two development chains with the same id apart."""
-        block = self.block(0)
+    def identity(self) -> bytes:
+        """A block hash that stays for the chain's whole life: tells two chains with one id apart.
+
+        Block 0; on the development chain the escrow's block, because anvil may answer with another
+        block 0 after it was loaded from a file.
+
+        Raises
+        ------
+        WrongChain
+            There is no such block.
+        """
+        chain_id = self.deployment.chain_id
+        number = self.deployment.start_block if chain_id == DEV_CHAIN_ID else 0
+        block = self.block(number)
         if block is None:
-            raise BadAnswer("the chain has no first block")
+            raise WrongChain(f"chain {chain_id} at {self.endpoint} has no block {number}")
         return block.hash
 
     def beacon(self, block_number: int) -> bytes | None:

@@ -2,8 +2,8 @@
 
 A row is one *attempt* to get one call mined, under the caller's key. Each signature for it is a
 *variant*: fee bumps sign again with the same nonce, and at most one variant of a nonce can ever be
-mined. The rows of one chain are told from those of another by id and genesis hash, so that a wiped
-development chain does not inherit an older one's transactions.
+mined. The rows of one chain are told from those of another by id and an early block's hash, so that
+a wiped development chain does not inherit an older one's transactions.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Journal:
     Parameters
     ----------
     scope:
-        Names the chain: id and genesis hash.
+        Names the chain: its id, and the hash of an early block.
     """
 
     def __init__(self, path: Path, scope: str, sender: str) -> None:

@@ -61,7 +61,7 @@ class Reconciler:
         account: LocalAccount,
         journal: Journal,
         *,
-        genesis: bytes,
+        identity: bytes,
         confirmations: int,
         bump_after_s: float,
         fee_cap: int,
@@ -69,7 +69,7 @@ class Reconciler:
         self._chain = chain
         self._account = account
         self._journal = journal
-        self._genesis = genesis
+        self._identity = identity
         self._confirmations = confirmations
         self._bump_after_s = bump_after_s
         self._fee_cap = fee_cap
@@ -247,7 +247,7 @@ class Reconciler:
         return sign_variant(self._account, chain_id, call, nonce, gas, fees, no_op=no_op)
 
     def _require_same_chain(self) -> None:
-        if self._chain.genesis_hash() != self._genesis:
+        if self._chain.identity() != self._identity:
             raise WrongChain("another chain with the same id answers now: start this program again")
 
 

@@ -42,9 +42,11 @@ from contracts.bindings import Call
 
 DEFAULT_FEE_CAP_WEI: Final = 500 * 10**9
 LOCK_TIMEOUT_S: Final = 60.0
-EARLIER_CALLS_TIMEOUT_S: Final = 60.0
-"""How long a call that is refused now waits for this key's earlier calls, which may mend it (an
-approval before an opening)."""
+SETTLE_TIMEOUT_S: Final = 60.0
+"""How long a call that is refused now waits for the account's earlier calls, which may mend it (an
+approval before an opening), and a retry for its own last attempt to be over for good."""
+
+_OVER: Final = (TxState.REVERTED, TxState.CANCELLED)
 
 
 class Sender:
@@ -119,7 +121,7 @@ class Sender:
         key:
             Caller's name for this intention; unique for the account on this chain.
         retry:
-            Send a key again whose last attempt was refused or cancelled.
+            Send a key again whose last attempt was refused or cancelled, once that is final.
 
         Returns
         -------
@@ -132,18 +134,23 @@ class Sender:
             earlier attempt was mined and refused.
         InsufficientFunds, FeeTooHigh, KeyConflict, TransactionCancelled, ChainUnreachable
         """
-        deadline = time.monotonic() + EARLIER_CALLS_TIMEOUT_S
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while True:
             with self._locked() as (journal, reconciler):
                 reconciler.run()
                 attempt = journal.latest(key)
-                if attempt is not None and not self._wants_new(attempt, call, retry):
-                    return attempt.tx_hash
-                try:
-                    return self._send_new(journal, reconciler, call, key)
-                except CallReverted:
-                    if not _has_waiting(journal) or time.monotonic() > deadline:
-                        raise
+                if attempt is not None:
+                    _require_same_call(attempt, call)
+                    if not _has_ended(attempt):
+                        return attempt.tx_hash
+                if attempt is None or (retry and attempt.state in _OVER):
+                    try:
+                        return self._send_new(journal, reconciler, call, key)
+                    except CallReverted:
+                        if not _has_waiting(journal) or time.monotonic() > deadline:
+                            raise
+                elif not retry or time.monotonic() > deadline:
+                    raise _ending(attempt)
             self._sleep(self._poll_s)
 
     def wait(
@@ -229,30 +236,19 @@ class Sender:
         """The journal, opened at first use: its scope needs the chain."""
         if self._made is None:
             chain_id = self._chain.deployment.chain_id
-            genesis = self._chain.genesis_hash()
-            journal = Journal(self._journal_path, f"{chain_id}:{genesis.hex()}", self.address)
+            identity = self._chain.identity()
+            journal = Journal(self._journal_path, f"{chain_id}:{identity.hex()}", self.address)
             reconciler = Reconciler(
                 self._chain,
                 self._account,
                 journal,
-                genesis=genesis,
+                identity=identity,
                 confirmations=self._confirmations,
                 bump_after_s=self._bump_after_s,
                 fee_cap=self._fee_cap,
             )
             self._made = journal, reconciler
         return self._made
-
-    def _wants_new(self, attempt: Attempt, call: Call, retry: bool) -> bool:
-        same = (attempt.call.to, attempt.call.data, attempt.call.value)
-        if same != (call.to, call.data, call.value):
-            raise KeyConflict(attempt.key, attempt.call.name)
-        over = attempt.state in (TxState.REVERTED, TxState.CANCELLED)
-        if over and retry:
-            return True
-        if over or (attempt.withdrawn and attempt.state is not TxState.CONFIRMED):
-            raise _ending(attempt)
-        return False
 
     def _send_new(self, journal: Journal, reconciler: Reconciler, call: Call, key: str) -> bytes:
         estimate = self._chain.estimate_gas(call, self.address)
@@ -297,6 +293,20 @@ class Sender:
             attempt = journal.latest(key)
         assert attempt is not None
         return NotConfirmed(key, attempt.tx_hash, waited_s)
+
+
+def _require_same_call(attempt: Attempt, call: Call) -> None:
+    journaled = (attempt.call.to, attempt.call.data, attempt.call.value)
+    if journaled != (call.to, call.data, call.value):
+        raise KeyConflict(attempt.key, attempt.call.name)
+
+
+def _has_ended(attempt: Attempt) -> bool:
+    """Whether it did not take effect, as things stand; it may not be under enough blocks yet."""
+    if attempt.reason is not None:
+        return True
+    mined = [variant for variant in attempt.variants if variant.tx_hash == attempt.mined_hash]
+    return mined[0].no_op if mined else attempt.withdrawn
 
 
 def _ending(attempt: Attempt) -> ChainError:

@@ -72,7 +72,11 @@ def test_when_blocks_are_asked_for_then_number_and_depth_are_right(chain: Chain,
     assert chain.block(9) is None
     assert chain.now() == 1_700_000_005
     assert chain.latest().parent_hash == node.blocks[4].hash
-    assert chain.genesis_hash() == node.blocks[0].hash
+    assert chain.identity() == node.blocks[0].hash
+    later = Chain("http://fake", replace(chain.deployment, start_block=2), transport=node)
+    assert later.identity() == node.blocks[2].hash
+    public = replace(chain.deployment, start_block=2, chain_id=10)
+    assert Chain("http://fake", public, transport=node).identity() == node.blocks[0].hash
 
 
 def test_when_blocks_cannot_be_then_they_are_refused(chain: Chain, node: Any) -> None:
@@ -81,7 +85,9 @@ def test_when_blocks_cannot_be_then_they_are_refused(chain: Chain, node: Any) ->
     with pytest.raises(BadAnswer, match="block 1 in place of block 4"):
         chain.block(4)
     node.overrides["eth_getBlockByNumber"] = None
-    for read in (chain.latest, chain.genesis_hash, lambda: chain.confirmed_block(1)):
+    with pytest.raises(WrongChain, match="no block 0"):
+        chain.identity()
+    for read in (chain.latest, lambda: chain.confirmed_block(1)):
         with pytest.raises(BadAnswer):
             read()
 

@@ -154,6 +154,32 @@ def test_when_a_lost_call_stays_refused_then_it_goes_out_and_its_result_is_told(
     assert new_sender().send(call("commit"), "commit", retry=True).succeeded
 
 
+def test_when_an_ending_is_not_final_then_a_retry_waits_for_it(node: Any, new_sender: Any) -> None:
+    sender = new_sender()
+    sender.submit(call("a"), "a")
+    node.refuse[b"a"] = b""
+    with pytest.raises(TransactionReverted):
+        sender.wait("a", confirmations=0)
+    node.refuse.clear()
+    assert sender.state("a") is TxState.MINED
+    assert sender.send(call("a"), "a", retry=True).succeeded
+    sender.submit(call("b"), "b")
+    sender.cancel("b")
+    assert sender.send(call("b"), "b", retry=True).succeeded
+    assert (node.executed(b"a"), node.executed(b"b")) == (1, 1)
+
+
+def test_when_a_retry_waits_too_long_then_it_is_told_why(
+    new_sender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "SETTLE_TIMEOUT_S", -1.0)
+    sender = new_sender()
+    sender.submit(call("a"), "a")
+    sender.cancel("a")
+    with pytest.raises(TransactionCancelled):
+        sender.submit(call("a"), "a", retry=True)
+
+
 def test_when_no_reason_can_be_found_then_the_refusal_says_so(node: Any, new_sender: Any) -> None:
     sender = new_sender()
     sender.submit(call("a"), "a")
@@ -272,7 +298,7 @@ def test_when_a_waiting_call_is_cancelled_then_a_no_op_takes_its_place(
     sender.cancel("a")
     sender.cancel("a")
     with pytest.raises(TransactionCancelled):
-        sender.submit(call("a"), "a", retry=True)  # the call may still win
+        sender.submit(call("a"), "a")
     with pytest.raises(TransactionCancelled):
         sender.wait("a")
     assert sender.wait("b").succeeded
@@ -338,7 +364,7 @@ def test_when_another_chain_answers_under_the_same_id_then_nothing_is_replayed(
     sender = new_sender()
     sender.send(call("a"), "a")
     node.blocks = node.blocks[:1]
-    node.blocks[0].hash = b"\x01" * 32
+    node.blocks[0].hash = b"\x01" * 32  # the block of the deployment
     with pytest.raises(WrongChain):
         sender.maintain()
     fresh = new_sender()
