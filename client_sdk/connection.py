@@ -19,9 +19,7 @@ from client_sdk.chain.deployment import (
 from client_sdk.embedded import run_file
 from client_sdk.embedded.layout import DataFolder
 from client_sdk.errors import InputRejected
-from client_sdk.home import RenterHome
-
-HOME_NAME = ".gridlease"
+from client_sdk.home import RenterHome, find_home
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,17 +30,6 @@ class Connection:
     rpc_url: str
     deployment: Deployment
     home: RenterHome
-
-
-def find_home(home: Path | None) -> Path:
-    """Folder to work with: as told, else the nearest `.gridlease` upwards, else the user's own."""
-    if home is not None:
-        return home.resolve()
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / HOME_NAME).is_dir():
-            return folder / HOME_NAME
-    return Path.home() / HOME_NAME
 
 
 def connect(

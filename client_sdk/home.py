@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from client_sdk.errors import InputRejected, NotFound
 
+HOME_NAME = ".gridlease"
 JOB_SCHEMA = "gridlease/job-record/1"
 JOB_ID = re.compile(r"job_[0-9A-HJKMNP-TV-Z]{26}")
 
@@ -160,6 +161,17 @@ class RenterHome:
         """All jobs, the oldest first."""
         for path in sorted((self.root / "renter" / "jobs").glob("job_*.json")):
             yield _read_record(path)
+
+
+def find_home(home: Path | None) -> Path:
+    """Folder to work with: as told, else the nearest `.gridlease` upwards, else the user's own."""
+    if home is not None:
+        return home.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return Path.home() / HOME_NAME
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from client_sdk.errors import InputRejected, MarketMisbehaved, MarketRefused, MarketUnreachable
+from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.errors import ProtocolError
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE_S = 0.2
@@ -136,8 +138,8 @@ class MarketNode:
     def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = self._request(method, path, **options)
         try:
-            content = response.json()
-        except ValueError as error:
+            content = parse_json(response.content, max_bytes=MAX_JSON_BYTES)
+        except ProtocolError as error:
             raise MarketMisbehaved(f"{self.url}{path}: the answer is not JSON") from error
         if not isinstance(content, dict):
             raise MarketMisbehaved(f"{self.url}{path}: the answer is not a JSON object")
@@ -231,9 +233,10 @@ def _check_status(response: httpx.Response) -> None:
         return
     code, message, what_to_do = "unknown", f"HTTP {response.status_code}", ""
     try:
-        error = response.json()["error"]
+        content: Any = parse_json(response.content, max_bytes=MAX_JSON_BYTES)
+        error = content["error"]
         code, message = str(error["code"]), str(error["message"])
         what_to_do = str(error.get("what_to_do") or "")
-    except (ValueError, KeyError, TypeError):
+    except (ProtocolError, KeyError, TypeError, AttributeError):
         pass  # a proxy's page: the status says what there is to say
     raise MarketRefused(response.status_code, code, message[:500], what_to_do[:500])

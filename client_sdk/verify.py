@@ -15,7 +15,6 @@ renter's own evaluation measures what it says.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -35,12 +34,10 @@ from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.receipt import MAX_RECEIPT_BYTES, AuditResult, ChainEvent, Receipt
 from client_sdk.protocol.receipt_check import ChainFacts, check_receipt
 from client_sdk.protocol.records import SegmentRecord
-from client_sdk.protocol.wire import Reader
+from client_sdk.protocol.trace_document import TraceDocument, check_trace
 
-TRACE_SCHEMA = "gridlease/trace/1"
 MAX_TRACE_BYTES = 512 << 20
 EVALUATE_TIMEOUT_S = 600
-SALT_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,24 +176,23 @@ def _check_artifacts(
     skipped: list[str],
 ) -> Path | None:
     """Tie records and checkpoint to the committed roots; returns the checkpoint's folder."""
+    if receipt.terms.metered:
+        skipped.append("artifacts: a metered lease has no trace that they could be held against")
+        return None
     if artifacts is None or not (artifacts / "trace.json").is_file():
         skipped.append("artifacts: not on this disk; `gridlease artifacts ID` fetches them")
         return None
-    try:
-        records, salts = _read_trace(artifacts / "trace.json")
-    except (ProtocolError, OSError) as error:
-        findings.append(f"trace: {error}")
+    records = _check_records(receipt, artifacts / "trace.json", findings, checks)
+    if records is None:
         return None
     count = len(receipt.segment_roots)
-    if not receipt.terms.metered:
-        findings += _check_roots(receipt, records, salts, checks, skipped)
     folders = sorted(artifacts.glob("checkpoint-*"), key=lambda path: int(path.name[11:] or 0))
     if not folders:
         skipped.append("checkpoint: none was stored")
         return None
     last = folders[-1]
     segment = int(last.name[11:])
-    if receipt.terms.metered or segment >= min(count, len(records)):
+    if segment >= min(count, len(records)):
         skipped.append(f"checkpoint: segment {segment} is not under the committed trace")
         return last
     try:
@@ -211,54 +207,23 @@ def _check_artifacts(
     return last
 
 
-def _check_roots(
-    receipt: Receipt,
-    records: list[SegmentRecord],
-    salts: list[bytes],
-    checks: list[str],
-    skipped: list[str],
-) -> Iterator[str]:
-    if not salts:
-        skipped.append("trace: its salts are not there, so records cannot be tied to the roots")
-        return
-    if len(records) < len(receipt.segment_roots):
-        yield f"trace: {len(records)} records for {len(receipt.segment_roots)} committed segments"
-        return
-    broken = [
-        index
-        for index, root in enumerate(receipt.segment_roots)
-        if records[index].segment != index
-        or records[index].lease_id != receipt.lease_id
-        or records[index].root(salts[index]) != root
-    ]
-    if broken:
-        yield f"trace: the records of segments {broken} do not lead to the committed roots"
-    else:
-        steps = sum(len(record.steps) for record in records)
-        checks.append(f"trace: {len(records)} segments, {steps} steps lead to the committed root")
-
-
-def _read_trace(path: Path) -> tuple[list[SegmentRecord], list[bytes]]:
-    content = parse_json(path.read_bytes(), max_bytes=MAX_TRACE_BYTES)
-    if isinstance(content, list):
-        return [SegmentRecord.from_json(entry) for entry in content], []
-    reader = Reader(content, "")
-    reader.schema(TRACE_SCHEMA)
-    records = reader.items("records", SegmentRecord.from_json, max_items=1 << 16)
-    salts = reader.items("salts", _salt, max_items=1 << 16)
-    reader.finish()
-    if len(salts) != len(records):
-        raise ProtocolError("one salt for each record is wanted")
-    return list(records), list(salts)
-
-
-def _salt(value: object, path: str) -> bytes:
-    if not isinstance(value, str) or len(value) != 2 + 2 * SALT_BYTES or value[:2] != "0x":
-        raise ProtocolError(f"{path}: not a salt")
+def _check_records(
+    receipt: Receipt, path: Path, findings: list[str], checks: list[str]
+) -> tuple[SegmentRecord, ...] | None:
+    """Tie the segment records to the committed roots; None when they cannot be read."""
     try:
-        return bytes.fromhex(value[2:])
-    except ValueError as error:
-        raise ProtocolError(f"{path}: not a salt") from error
+        content = parse_json(path.read_bytes(), max_bytes=MAX_TRACE_BYTES)
+        document = TraceDocument.from_json(content)
+    except (ProtocolError, OSError) as error:
+        findings.append(f"trace: {error}")
+        return None
+    wrong = [str(finding) for finding in check_trace(receipt, document)]
+    findings += wrong
+    if not wrong:
+        steps = sum(len(record.steps) for record in document.records)
+        num = len(document.records)
+        checks.append(f"trace: {num} segments, {steps} steps lead to the committed root")
+    return document.records
 
 
 def _evaluate(
@@ -318,8 +283,8 @@ def _run_evaluation(
         tail = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise VerificationFailed(f"{entry} failed on the final checkpoint:\n{tail}")
     try:
-        metrics = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError) as error:
+        metrics = parse_json(done.stdout.strip().splitlines()[-1])
+    except (ProtocolError, IndexError) as error:
         raise VerificationFailed(f"{entry} did not print one JSON line") from error
     if not isinstance(metrics, dict):
         raise VerificationFailed(f"{entry} printed JSON that is not an object")

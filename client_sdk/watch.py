@@ -8,7 +8,6 @@ decrypt is dropped and counted.
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import queue
 import threading
@@ -19,6 +18,8 @@ from typing import Any
 
 from client_sdk import sealing
 from client_sdk.errors import MarketMisbehaved, MarketRefused, NetworkFailed
+from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.errors import ProtocolError
 from client_sdk.transports import MarketNode
 
 LOG = logging.getLogger("gridlease")
@@ -96,7 +97,7 @@ def open_frame(job_key: bytes, event: ServerEvent) -> Frame | None:
         seq, attempt = int(event.data["seq"]), str(event.data["attempt"])
         sealed = base64.b64decode(event.data["sealed"], validate=True)
         plain = sealing.decrypt(job_key, sealed, f"frame:{kind}:{seq}".encode())
-        content = json.loads(plain)
+        content = parse_json(plain)
     except (KeyError, TypeError, ValueError, sealing.SealingError):
         return None
     if not isinstance(content, dict) or event.id is None:
@@ -216,6 +217,6 @@ def read_frames(
 
 def _event(name: str, event_id: int | None, text: str) -> ServerEvent:
     try:
-        return ServerEvent(name, event_id, json.loads(text))
-    except ValueError as error:
+        return ServerEvent(name, event_id, parse_json(text))
+    except ProtocolError as error:
         raise MarketMisbehaved("a marketplace node sent an event that is not JSON") from error

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from client_sdk.connection import HOME_NAME, find_home
 from client_sdk.errors import NotFound, WalletError
-from client_sdk.home import RenterHome
+from client_sdk.home import HOME_NAME, RenterHome, find_home
 
 HomeOption = Annotated[
     Path | None,
@@ -77,6 +76,7 @@ class Setup:
 
     def client(self, *, with_account: bool = True) -> Any:
         """A client; without an account it can only read what is public."""
+        # Imported here: these load web3, which takes a second that `--help` need not take.
         from client_sdk.chain.wallet import load_keystore
         from client_sdk.client import Client
         from client_sdk.connection import connect

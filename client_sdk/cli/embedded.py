@@ -14,13 +14,12 @@ import typer
 
 from client_sdk.cli.context import HomeOption, home_for_up
 from client_sdk.cli.output import error_console, print_facts, print_json, say
-from client_sdk.embedded import layout, ports, run_file, supervisor, toolchain
+from client_sdk.embedded import layout, ports, run_file, running, toolchain
 from client_sdk.embedded.layout import DataFolder
 from client_sdk.embedded.run_file import Run
-from client_sdk.embedded.services import Services
 from client_sdk.errors import ChildFailed
 
-DETACH_TIMEOUT_S = 240.0
+DETACH_TIMEOUT_S = 420.0
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +48,7 @@ def up(
     folder = layout.prepare(home_for_up(home))
     run = run_file.load(folder)
     if run is not None and run.alive():
-        raise supervisor.already_up(folder)
+        raise running.already_up(folder)
     if detach:
         _show(start_detached(folder, port, rpc_port, cheat), folder, as_json=as_json)
         return
@@ -59,15 +58,19 @@ def up(
 def down(home: HomeOption = None) -> None:
     """Stop the market that `gridlease up` started here; its data stays."""
     folder = DataFolder(home_for_up(home).resolve())
-    supervisor.stop_running(folder, lambda line: say(line))
+    running.stop_running(folder, lambda line: say(line))
     say("stopped; the data stays in " + str(folder.root))
 
 
 def _supervise(
     folder: DataFolder, port: int | None, rpc_port: int | None, cheat: str | None, *, as_json: bool
 ) -> None:
+    # Imported here: these load web3, which takes a second that `--help` need not take.
+    from client_sdk.embedded.services import Services
+    from client_sdk.embedded.supervisor import Supervisor
+
     toolchain.check_extras()
-    supervisor.end_leftovers(folder, _note)
+    running.end_leftovers(folder, _note)
     chosen = ports.choose(api=port, rpc=rpc_port, remembered=layout.load_ports(folder))
     if toolchain.anvil_needs_fetching(os.environ):
         _note("fetching the development chain (once)")
@@ -80,7 +83,7 @@ def _supervise(
         cheat=cheat,
     )
     layout.save_ports(folder, chosen)
-    market = supervisor.Supervisor(services, _note)
+    market = Supervisor(services, _note)
     before = {
         number: signal.signal(number, lambda *_: market.request_stop())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

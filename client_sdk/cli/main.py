@@ -21,6 +21,10 @@ from client_sdk.cli.output import show_error
 from client_sdk.errors import ExitCode, InputRejected
 
 PLUGIN_GROUP = "gridlease.cli"
+PLUGIN_HELP = {
+    "market": "Run a marketplace node.",
+    "worker": "Rent out this machine, or audit others.",
+}
 
 
 class ExtraMissing(InputRejected):
@@ -29,6 +33,8 @@ class ExtraMissing(InputRejected):
 
 class Gridlease(TyperGroup):
     """The root command: adds the plug-ins and turns our errors into text and an exit code."""
+
+    _listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Own commands first, then plug-ins."""
@@ -39,7 +45,19 @@ class Gridlease(TyperGroup):
         """An own command, or a plug-in's."""
         own = super().get_command(ctx, cmd_name)
         plugin = _plugins().get(cmd_name)
-        return own if own is not None or plugin is None else _load(plugin)
+        if own is not None or plugin is None:
+            return own
+        return (
+            _stand_in(cmd_name, PLUGIN_HELP.get(cmd_name, "")) if self._listing else _load(plugin)
+        )
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the plug-ins without loading them: that takes seconds."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; our errors become a message and a documented exit code."""
@@ -97,19 +115,22 @@ def _load(entry: EntryPoint) -> Any:
 
 def _missing(name: str, module: str) -> Any:
     """A command in place of a plug-in whose packages are not installed."""
-    stand_in = typer.Typer()
-    hint = f"pip install 'gridlease[{name}]'"
 
     def refuse(ctx: typer.Context) -> None:
         raise ExtraMissing(
             f"`gridlease {name}` needs packages that are not installed ({module})",
-            what_to_do=f"Run: {hint}",
+            what_to_do=f"Run: pip install 'gridlease[{name}]'",
         )
 
+    return _stand_in(name, "Not installed.", refuse)
+
+
+def _stand_in(name: str, text: str, run: Callable[[typer.Context], None] = lambda ctx: None) -> Any:
+    """A command that takes any arguments."""
+    holder = typer.Typer()
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
-    help_text = f"Not installed; run: {hint}".replace("[", r"\[")  # else it reads as markup
-    stand_in.command(name, help=help_text, context_settings=settings)(refuse)
-    command = get_command(stand_in)
+    holder.command(name, help=text, context_settings=settings)(run)
+    command = get_command(holder)
     command.name = name
     return command
 

@@ -1,4 +1,7 @@
-"""`gridlease receipt | verify`."""
+"""`gridlease receipt | verify`.
+
+What loads web3 is imported inside the commands: it takes a second that `--help` need not take.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from client_sdk.cli.context import JsonOption, Setup, connected
 from client_sdk.cli.job import JobArgument
 from client_sdk.cli.output import print_json, say
 from client_sdk.errors import VerificationFailed
-from client_sdk.verify import load_receipt, verify
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +25,8 @@ def register(app: typer.Typer) -> None:
 @connected
 def receipt(setup: Setup, job: JobArgument = "last", as_json: JsonOption = False) -> None:
     """Fetch the receipt of an ended job, and say where it is."""
+    from client_sdk.verify import load_receipt
+
     with setup.client() as client:
         path = client.job(job).receipt()
     if as_json:
@@ -44,6 +48,8 @@ def verify_receipt(
     as_json: JsonOption = False,
 ) -> None:
     """Check a receipt against the chain and the artifacts; no marketplace node is asked."""
+    from client_sdk.verify import load_receipt, verify
+
     found = load_receipt(path)
     home = setup.renter_home()
     lease_id = "0x" + found.lease_id.hex()

@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from client_sdk.cli.context import JsonOption, Setup, connected
-from client_sdk.cli.display import JobDisplay, ending_rows
-from client_sdk.cli.output import error_console, print_json, print_table, say
-from client_sdk.errors import InputRejected, NetworkFailed, NotFound, SpecRejected
-from client_sdk.job import Job, Status, raise_unless_completed
+from client_sdk.cli.output import error_console, print_json, say
+from client_sdk.errors import InputRejected, NotFound, SpecRejected
 from client_sdk.jobfile import JobFile
 from client_sdk.protocol.errors import JobSpecError
 from client_sdk.protocol.jobspec import JobSpec
-from client_sdk.protocol.money import format_amount
-from client_sdk.verify import load_receipt
 
 SCRIPT_SEGMENT_S = 60
 SCRIPT_MAX_SEGMENTS = 60
@@ -49,6 +45,10 @@ def run(
 
     Ctrl-C stops watching, not the job; `gridlease cancel` stops the job.
     """
+    # Imported here: these load web3, which takes a second that `--help` need not take.
+    from client_sdk.cli.ending import collect, follow, show_ending
+    from client_sdk.job import raise_unless_completed
+
     job_file = _job_file(spec, budget, gpu)
     with setup.client() as client:
         out = error_console()
@@ -71,60 +71,7 @@ def run(
         raise_unless_completed(status)
 
 
-def follow(client: Any, job: Job, *, show_logs: bool) -> Status:
-    """Watch a job to its end on the terminal."""
-    token = client.connection.deployment.token(job.terms.token)
-    out = error_console()
-    with JobDisplay(job, token.decimals, token.symbol, out, show_logs=show_logs) as display:
-        return job.wait(on_update=display)
-
-
-def collect(client: Any, job: Job, status: Status) -> dict[str, str]:
-    """Receipt, artifacts and refund of an ended job; what a node withholds is only said."""
-    files: dict[str, str] = {}
-    out = error_console()
-    try:
-        files["receipt"] = str(job.receipt())
-        paths = job.artifacts()
-        files["artifacts"] = str(client.home.artifacts(job.id))
-        files |= {path.stem: str(path) for path in paths}
-    except (NetworkFailed, NotFound) as error:
-        out.print(f"not fetched: {error.message}", markup=False, style="yellow")
-    if status.account.refunded or status.account.slashed:
-        client.withdraw(job.terms.token, key=f"end:{job.lease_id}")
-    return files
-
-
-def show_ending(client: Any, job: Job, status: Status, files: dict[str, str]) -> None:
-    """Tables of what was paid, to whom, what came back, and where things are."""
-    token = client.connection.deployment.token(job.terms.token)
-    terms = job.terms
-    names = {
-        terms.renter.lower(): "renter (you)",
-        terms.provider.lower(): "provider",
-        client.connection.deployment.audit_pool.lower(): "audit pool",
-    }
-    rows = ending_rows(status, token.decimals, names)
-    print_table(["what", "to", token.symbol, "transaction"], rows, title=f"lease {job.lease_id}")
-    account = status.account
-
-    def money(amount: int) -> str:
-        return f"{format_amount(amount, token.decimals)} {token.symbol}"
-
-    say(
-        f"{status.verdict}: {account.paid_segments} of {status.segments} segments paid, "
-        f"{money(account.paid)} in all; {money(account.refunded)} refunded"
-    )
-    if "receipt" in files:
-        receipt = load_receipt(Path(files["receipt"]))
-        audited = sorted({audit.segment for audit in receipt.audits})
-        say(f"audited segments: {', '.join(map(str, audited)) or 'none'}")
-    for name in ("receipt", "artifacts"):
-        if name in files:
-            say(f"{name}: {files[name]}")
-
-
-def _show_started(job: Job, *, as_json: bool) -> None:
+def _show_started(job: Any, *, as_json: bool) -> None:
     if as_json:
         print_json({"schema": "gridlease/started/1", "job_id": job.id, "lease_id": job.lease_id})
         return

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import threading
 
 from client_sdk.embedded.dumper import SHARE_OF_TIME, Dumper
+from client_sdk.embedded.rpc import one_genesis
 from client_sdk.errors import ChainFailed
 
 
@@ -55,3 +57,18 @@ def test_when_a_dump_takes_long_then_the_next_waits_longer(tmp_path):
     assert dumper.dump_once() == 3.0 * SHARE_OF_TIME
     quick = Dumper(FakeChain(clock), tmp_path / "s", interval_s=1.0, clock=clock)
     assert quick.dump_once() == 1.0
+
+
+def block(number: int, timestamp: int) -> dict[str, dict[str, str]]:
+    return {"header": {"number": hex(number), "timestamp": hex(timestamp)}}
+
+
+def test_when_the_dump_has_several_first_blocks_then_the_oldest_is_kept():
+    blocks = [block(1, 11), block(0, 90), block(0, 10), block(2, 12), block(0, 50)]
+    kept = json.loads(one_genesis(json.dumps({"blocks": blocks, "x": 1}).encode()))
+    assert kept == {"blocks": [block(1, 11), block(0, 10), block(2, 12)], "x": 1}
+
+
+def test_when_the_dump_has_one_first_block_then_it_is_left_as_it_is():
+    dump = json.dumps({"blocks": [block(0, 1), block(1, 2)]}, indent=3).encode()
+    assert one_genesis(dump) == dump
