@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UnsupportedValueError,
     )
     from client_sdk.training.options import DataOptions, LocalOptions
+    from client_sdk.training.replay_check import ReplayReport, ScriptFailedError, check_replay
     from client_sdk.training.run import Run
     from client_sdk.training.session import begin, data_path
 
@@ -39,13 +40,16 @@ __all__ = [
     "NotBegunError",
     "OptionError",
     "OutputWriteError",
+    "ReplayReport",
     "Run",
+    "ScriptFailedError",
     "TrainingError",
     "UnfinishedRunError",
     "UnregisteredStateError",
     "UnreplayableError",
     "UnsupportedValueError",
     "begin",
+    "check_replay",
     "data_path",
     "load_model",
 ]
@@ -53,8 +57,11 @@ __all__ = [
 _MODULE_OF = {
     "DataOptions": "options",
     "LocalOptions": "options",
+    "ReplayReport": "replay_check",
     "Run": "run",
+    "ScriptFailedError": "replay_check",
     "begin": "session",
+    "check_replay": "replay_check",
     "data_path": "session",
     "load_model": "checkpoint",
 }

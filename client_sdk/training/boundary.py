@@ -7,11 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from client_sdk.training.checkpoint import (
     hash_state,
-    raw_bytes,
     read_folder,
     size_of,
     to_cpu,
@@ -26,7 +23,9 @@ from client_sdk.training.guards import AttributeGuard
 from client_sdk.training.probing import StepClock
 from client_sdk.training.records import SegmentTrace
 from client_sdk.training.session import ProbeResult, Session
-from client_sdk.training.state import CapturedState, StateRegistry
+from client_sdk.training.state import CapturedState, StateRegistry, differences
+
+_MAX_NAMED = 5
 
 
 class Boundary:
@@ -129,7 +128,7 @@ class Boundary:
         if hash_state(restored) != digest:
             raise CheckpointMismatchError(
                 "the state does not come back as it was saved; look at "
-                + ", ".join(_differences(read_folder(folder)[0], restored))
+                + ", ".join(differences(read_folder(folder)[0], restored)[:_MAX_NAMED])
             )
 
     def _check_position(self, saved: CapturedState) -> None:
@@ -156,20 +155,3 @@ class Boundary:
 
     def _on_optimizer_step(self, *_: Any) -> None:
         self._stepped = True
-
-
-def _differences(saved: CapturedState, restored: CapturedState) -> list[str]:
-    """Names of what differs, at most five."""
-    names = [
-        name
-        for name in sorted(saved.tensors.keys() | restored.tensors.keys())
-        if not _same(saved.tensors.get(name), restored.tensors.get(name))
-    ]
-    names += [key for key in sorted(saved.tree) if saved.tree[key] != restored.tree.get(key)]
-    return names[:5] or ["the order of entries"]
-
-
-def _same(left: torch.Tensor | None, right: torch.Tensor | None) -> bool:
-    if left is None or right is None or left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    return bool(raw_bytes(left) == raw_bytes(right))

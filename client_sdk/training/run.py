@@ -295,8 +295,9 @@ class Run:
         session = self._session
         is_last = self._segment + 1 == session.max_segments
         final = is_last or self._finish_requested
-        record = self._boundary.close(self._trace, self._step, final=final)
-        session.observer.on_segment(self._segment, record)
+        if session.probe_steps is None:  # a probe proves nothing, so it writes nothing
+            record = self._boundary.close(self._trace, self._step, final=final)
+            session.observer.on_segment(self._segment, record)
         self._segment += 1
         self._trace = SegmentTrace(self._segment, self._step)
         self._done = final

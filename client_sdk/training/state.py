@@ -297,3 +297,19 @@ def _check_names(what: str, now: Mapping[str, Any], saved: Any) -> None:
         raise CheckpointMismatchError(
             f"{what} differ from the checkpoint's: only there {missing}, only here {unknown}"
         )
+
+
+def differences(left: CapturedState, right: CapturedState) -> list[str]:
+    """Names of the tensors, and parts of the tree, that are not the same bit for bit."""
+    names = [
+        name
+        for name in sorted(left.tensors.keys() | right.tensors.keys())
+        if not _same(left.tensors.get(name), right.tensors.get(name))
+    ]
+    return names + [key for key in sorted(left.tree) if left.tree[key] != right.tree.get(key)]
+
+
+def _same(left: torch.Tensor | None, right: torch.Tensor | None) -> bool:
+    if left is None or right is None or left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    return torch.equal(left.reshape(-1).view(torch.uint8), right.reshape(-1).view(torch.uint8))

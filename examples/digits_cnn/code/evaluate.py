@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from digits import DigitsNet, accuracy, load_splits
+
 from gridlease import training
 
 

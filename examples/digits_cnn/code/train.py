@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from digits import DigitsNet, accuracy, load_splits
+
 from gridlease import training
 
 BATCH_SIZE = 128

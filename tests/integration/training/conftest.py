@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,21 @@ class Runtime:
             return next((e for e in self.events if wanted <= _hashable(e).items()), None)
 
         with self._changed:
-            self._changed.wait_for(lambda: found() or not self._reader.is_alive(), 120)
+            self._changed.wait_for(lambda: found() or not self._reader.is_alive(), 240)
         match = found()
         assert match is not None, f"no {event} {values} in {self.events}"
         return match
 
+    def wait_for_file(self, name: str) -> None:
+        """Wait until the job wrote a file under its output folder."""
+        deadline = time.monotonic() + 120
+        while not (self.out_dir / name).exists():
+            assert time.monotonic() < deadline, f"{name} was not written"
+            time.sleep(0.02)
+
     def end(self) -> int:
         """Wait for the end; returns the exit code."""
-        self.output = self.process.communicate(timeout=120)[0].decode()
+        self.output = self.process.communicate(timeout=240)[0].decode()
         self._reader.join()
         return self.process.returncode
 
@@ -111,11 +119,20 @@ def _hashable(event: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Runtime]]:
     """Starts the runtime on a script given as text; keywords change the task."""
+    yield from _starter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Runtime]]:
+    """The same, for executions that several tests look at."""
+    yield from _starter(tmp_path_factory.mktemp("shared"))
+
+
+def _starter(folder: Path) -> Iterator[Callable[..., Runtime]]:
     started: list[Runtime] = []
 
     def start(script: str | None = None, *, name: str = "job", **task: Any) -> Runtime:
-        job_dir = tmp_path / name
-        code_dir = tmp_path / "code"
+        code_dir = folder / "code"
         if script is not None:
             code_dir.mkdir(exist_ok=True)
             (code_dir / "train.py").write_text(script)
@@ -129,8 +146,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Runtime]]:
             "args": [],
             "env": {},
             "code_dir": str(code_dir),
-            "data_dir": str(tmp_path / "data"),
-            "out_dir": str(job_dir / "out"),
+            "data_dir": str(folder / "data"),
+            "out_dir": str(folder / name / "out"),
             "segment_steps": 4,
             "max_segments": 4,
             "start_segment": 0,
@@ -138,7 +155,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Runtime]]:
             "resume_dir": None,
             **task,
         }
-        runtime = Runtime(job_dir, {k: v for k, v in values.items() if v != "absent"})
+        runtime = Runtime(folder / name, values)
         started.append(runtime)
         return runtime
 

@@ -102,7 +102,7 @@ def test_when_a_task_is_no_object_then_it_is_refused(value: Any) -> None:
         parse_task(value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b" " * (1 << 20) + b"{}"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 2_000, b" " * (1 << 20) + b"{}"])
 def test_when_the_file_is_no_json_then_it_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "task.json"
     path.write_bytes(content)
