@@ -27,6 +27,8 @@ NEEDED = ("memory", "pids", "cpu")
 HELPERS = 2  # bwrap's own processes
 _CPU_PERIOD_US = 100_000
 _MIN_QUOTA_US = 1000
+_PROCESS_WEIGHT = 1024
+"""Weight of an ordinary process against v1 groups."""
 _PLAIN_DEVICES = ("c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:2", "c 136:*")
 """null, zero, full, random, urandom, tty, ptmx, pts."""
 
@@ -126,6 +128,7 @@ class CgroupManager:
                     enable_controllers(hierarchy)
                 else:
                     hierarchy.parent.mkdir(exist_ok=True)
+                    _weigh_v1(hierarchy)
                 probe.mkdir()
                 probe.rmdir()
             except OSError:
@@ -180,6 +183,17 @@ class CgroupManager:
         return group
 
 
+def _weigh_v1(hierarchy: Hierarchy) -> None:
+    """Let all jobs together weigh as much as two busy processes per processor.
+
+    A v1 group weighs as much as ONE process beside it: without this, all jobs together got a
+    tenth of a machine with ten busy processes (seen: 30 times slower than outside).
+    """
+    if "cpu" in hierarchy.controllers:
+        weight = 2 * _PROCESS_WEIGHT * (os.cpu_count() or 1)
+        (hierarchy.parent / "cpu.shares").write_text(str(weight))
+
+
 def _limit_v1(
     path: Path, controllers: frozenset[str], limits: Limits, devices: Sequence[str]
 ) -> None:
@@ -196,6 +210,8 @@ def _limit_v1(
     if "cpu" in controllers:
         (path / "cpu.cfs_period_us").write_text(str(_CPU_PERIOD_US))
         (path / "cpu.cfs_quota_us").write_text(str(_quota_us(limits.cpu_cores)))
+        weight = max(2, int(_PROCESS_WEIGHT * limits.cpu_cores))
+        (path / "cpu.shares").write_text(str(weight))
     if "devices" in controllers:
         (path / "devices.deny").write_text("a")
         granted = [

@@ -26,7 +26,7 @@ LIMITS = Limits(
 V1 = {
     "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
     "pids": ("pids.max",),
-    "cpu": ("cpu.cfs_period_us", "cpu.cfs_quota_us"),
+    "cpu": ("cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.shares"),
     "devices": ("devices.deny", "devices.allow"),
 }
 V2 = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "cgroup.kill")
@@ -134,6 +134,7 @@ def test_when_v1_groups_are_made_then_their_limits_are_written(tmp_path: Path) -
     assert written(tmp_path / "cpu" / "job-1") == {
         "cpu.cfs_period_us": "100000",
         "cpu.cfs_quota_us": "150000",
+        "cpu.shares": "1536",
     }
     assert written(tmp_path / "devices" / "job-1") == {
         "devices.deny": "a",
@@ -174,6 +175,11 @@ def test_when_usage_is_read_then_both_versions_agree(tmp_path: Path) -> None:
     assert v2.out_of_memory()
     assert not v1.out_of_memory()
     assert CgroupGroup([]).usage() is None
+
+
+def test_when_processes_stand_beside_v1_groups_then_jobs_are_not_starved(tmp_path: Path) -> None:
+    CgroupManager.usable([Hierarchy(1, frozenset({"cpu"}), tmp_path / "gridlease")])
+    assert int((tmp_path / "gridlease" / "cpu.shares").read_text()) >= 2 * 1024
 
 
 def test_when_a_tree_is_not_writable_then_it_is_not_used(tmp_path: Path) -> None:
