@@ -13,7 +13,7 @@ import {vm} from "./utils/Vm.sol";
 /// forge-config: lite.isolate = true
 /// forge-config: ci.isolate = true
 contract GasTest is EscrowTest {
-    event log_named_uint(string name, uint256 gas);
+    event GasUsed(string name, uint256 gas);
 
     function test_gas_listing() external {
         vm.prank(PROVIDER);
@@ -143,6 +143,6 @@ contract GasTest is EscrowTest {
     }
 
     function _measure(string memory name) private {
-        emit log_named_uint(name, vm.snapshotGasLastCall(name));
+        emit GasUsed(name, vm.snapshotGasLastCall(name));
     }
 }

@@ -1,0 +1,121 @@
+"""The build of the contracts, without a compiler: `make contracts-check` runs the real one."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from contracts import build
+
+EIP_170_MAX_BYTES = 24_576
+"""Longest code that a chain accepts for a contract."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty contracts folder with its ABI folder."""
+    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    monkeypatch.setattr(build, "ABI_FOLDER", tmp_path / "abi")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_settings_when_read_then_are_those_of_forge() -> None:
+    profile = tomllib.loads((build.FOLDER / "foundry.toml").read_text())["profile"]["default"]
+
+    settings = build.compiler_settings()
+
+    assert settings["viaIR"] is profile["via_ir"] is True
+    assert settings["optimizer"] == {"enabled": True, "runs": profile["optimizer_runs"]}
+    assert settings["evmVersion"] == profile["evm_version"] == "cancun"
+    assert settings["metadata"] == {"bytecodeHash": "none", "appendCBOR": False}
+
+
+def test_sources_when_imported_then_are_followed_through_folders_and_packages(
+    project: Path,
+) -> None:
+    write(project / "src/A.sol", 'import {B} from "./parts/B.sol";\nimport "@lib/C.sol";\n')
+    write(
+        project / "src/parts/B.sol", 'import {\n    D,\n    E\n} from "../D.sol";\n// import "x";\n'
+    )
+    write(project / "src/D.sol", "contract D {}")
+    write(project / "node_modules/@lib/C.sol", "contract C {}")
+
+    sources = build.collect_sources(["src/A.sol"], ["@lib/=node_modules/@lib/"])
+
+    assert list(sources) == [
+        "node_modules/@lib/C.sol",
+        "src/A.sol",
+        "src/D.sol",
+        "src/parts/B.sol",
+    ]
+    assert sources["src/D.sol"] == "contract D {}"
+
+
+def test_sources_when_a_package_is_missing_then_says_how_to_get_it(project: Path) -> None:
+    write(project / "src/A.sol", 'import "@lib/C.sol";\n')
+
+    with pytest.raises(build.BuildError, match=r"node_modules/@lib/C\.sol.*npm ci"):
+        build.collect_sources(["src/A.sol"], ["@lib/=node_modules/@lib/"])
+
+
+def test_compiler_when_not_installed_then_says_how_to_get_it(project: Path) -> None:
+    with pytest.raises(build.BuildError, match="npm ci"):
+        build._compile({})
+
+
+def test_differences_when_files_are_missing_stale_or_left_over_then_are_named(
+    project: Path,
+) -> None:
+    write(project / "abi/Same.json", "same")
+    write(project / "abi/Stale.json", "old")
+    write(project / "abi/Gone.json", "")
+
+    found = build.differences({"Same": "same", "Stale": "new", "Missing": "new"})
+
+    assert found == [
+        "Stale.json differs from the sources",
+        "Missing.json is missing",
+        "Gone.json belongs to no shipped contract",
+    ]
+
+
+def test_main_when_checking_then_fails_on_a_difference_and_writes_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "build", lambda: {"Token": "{}\n"})
+
+    assert build.main(["--check"]) == 1
+    assert "Token.json is missing" in capsys.readouterr().err
+    assert not (project / "abi").exists()
+
+    assert build.main([]) == 0
+    assert (project / "abi/Token.json").read_text() == "{}\n"
+    assert build.main(["--check"]) == 0
+
+
+def test_main_when_it_cannot_build_then_says_why(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "foundry.toml", (Path(build.__file__).parent / "foundry.toml").read_text())
+
+    assert build.main([]) == 1
+    assert "src/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("contract", sorted(build.CONTRACTS))
+def test_committed_abi_when_read_then_is_complete_and_deployable(contract: str) -> None:
+    content = json.loads((build.ABI_FOLDER / f"{contract}.json").read_text())
+    pinned = json.loads((build.FOLDER / "package.json").read_text())
+
+    assert set(content) == {"abi", "bytecode", "deployedBytecode", "solc", "settingsHash"}
+    assert content["solc"] == pinned["devDependencies"]["solc"]
+    assert "__$" not in content["bytecode"], "no library is left to link"
+    assert len(bytes.fromhex(content["deployedBytecode"][2:])) <= EIP_170_MAX_BYTES
