@@ -18,9 +18,9 @@ from marketplace.auth.routes import router as auth
 from marketplace.clock import now
 from marketplace.context import Market, open_market
 from marketplace.errors import (
+    BodyTooLarge,
     MarketError,
     MethodRefused,
-    Refused,
     RequestInvalid,
     RouteUnknown,
     Unavailable,
@@ -34,16 +34,25 @@ from marketplace.orders.routes import router as orders
 from marketplace.orders.routes import worker_router
 from marketplace.search.index import OfferIndex
 from marketplace.settings import Settings, load
-from marketplace.web.limits import BodyLimit, RateLimiter, SharedRateLimiter
+from marketplace.web.limits import RateLimiter, SharedRateLimiter
 from marketplace.web.meta import router as meta
 from marketplace.web.page import PAGE
 
 log = logging.getLogger(__name__)
 
 ROUTERS = (
-    meta, auth, listings, offers, artifacts, orders, worker_router, jobs, leases, auditors_router,
-    audits, faucet,
-)  # fmt: skip
+    meta,
+    auth,
+    listings,
+    offers,
+    orders,
+    worker_router,
+    jobs,
+    leases,
+    auditors_router,
+    audits,
+    faucet,
+)
 
 
 class InternalError(Unavailable):
@@ -69,6 +78,7 @@ def create(settings: Settings | None = None, limiter: RateLimiter | None = None)
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        max_body_size=chosen.max_body_bytes,
         lifespan=_lifespan,
     )
     app.state.market = market
@@ -77,12 +87,10 @@ def create(settings: Settings | None = None, limiter: RateLimiter | None = None)
     api = APIRouter(prefix="/v1")
     for router in ROUTERS:
         api.include_router(router)
+    api.include_router(artifacts, max_body_size=chosen.max_artifact_bytes)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     app.include_router(api)
     app.add_api_route("/", _home, include_in_schema=False)
-    app.add_middleware(
-        BodyLimit, max_bytes=chosen.max_body_bytes, unlimited_prefix="/v1/artifacts/"
-    )
     app.add_exception_handler(MarketError, _market_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -134,8 +142,13 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException), error
-    known: dict[int, MarketError] = {404: RouteUnknown(), 405: MethodRefused()}
-    return _answer(known.get(error.status_code, Refused(str(error.detail))))
+    known: dict[int, type[MarketError]] = {
+        404: RouteUnknown,
+        405: MethodRefused,
+        413: BodyTooLarge,
+    }
+    kind = known.get(error.status_code)
+    return _answer(kind() if kind else RequestInvalid(str(error.detail)))
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:

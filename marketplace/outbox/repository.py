@@ -132,7 +132,10 @@ async def claim(
         )
     )
     row = result.one_or_none()
-    return Claimed(item_id, *row, token) if row else None
+    if row is None:
+        return None
+    kind, key, payload, num_tries, created_at = row
+    return Claimed(item_id, kind, key, payload, num_tries, created_at, token)
 
 
 async def end(

@@ -1,7 +1,8 @@
-"""Limits on what anybody may send: body sizes and request rates.
+"""Limits on how often anybody may ask.
 
-Covered: bodies over their cap (declared or streamed), request floods from one account or address.
-Not covered: floods from many addresses; put a proxy in front for those.
+Covered: request floods from one account or address.
+Not covered: floods from many addresses, for which a proxy stands in front; sizes of bodies, which
+the application limits.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marketplace.errors import BodyTooLarge, MarketError, RateLimited
+from marketplace.errors import RateLimited
 
 log = logging.getLogger(__name__)
 
@@ -101,43 +100,3 @@ class SharedRateLimiter:
 def socket_url(url: str) -> str:
     """Return a broker URL as redis-py writes it (Celery writes ``redis+socket://``)."""
     return "unix://" + url.removeprefix("redis+socket://") if "+socket" in url else url
-
-
-class BodyLimit:
-    """ASGI middleware: refuses JSON bodies over a size; artifact uploads count their own."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int, unlimited_prefix: str) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-        self.unlimited_prefix = unlimited_prefix
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["path"].startswith(self.unlimited_prefix):
-            await self.app(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.max_bytes:
-                raise BodyTooLarge(f"The body is over {self.max_bytes} bytes.")
-            return message
-
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            await _answer(BodyTooLarge(f"The body is over {self.max_bytes} bytes."), send)
-            return
-        await self.app(scope, counted, send)
-
-
-async def _answer(error: MarketError, send: Send) -> None:
-    response = JSONResponse(error.body(), status_code=error.status)
-    scope: Scope = {"type": "http", "method": "POST"}
-
-    async def nothing() -> Message:
-        return {"type": "http.disconnect"}
-
-    await response(scope, nothing, send)
