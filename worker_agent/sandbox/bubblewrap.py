@@ -1,11 +1,11 @@
-"""The bubblewrap tier, strong (as root) and weak (under the worker's own uid).
+"""The bubblewrap tier: strong (root with cgroups) and weak (no root, or no cgroups).
 
 *Covered*: see `arguments` (what a job sees), `seccomp` (what it may ask of the kernel), `cgroups`
-and `disk` (how much it may use), `launch` (how it gets there). Strong jobs run under a uid of
+and `disk` (how much it may use), `launch` (how it gets there). Root's jobs run under uids of
 their own. Jobs end with the worker: bwrap asks for a signal at the death of the *thread* that
 started it, so all jobs are started from one thread that lives as long as the sandbox.
-*Not covered*: the kernel itself; in the weak tier memory and process limits unless a cgroup was
-delegated, inodes, and the worker's own files should bubblewrap fail.
+*Not covered*: the kernel itself; with weak isolation memory unless a cgroup was delegated, and
+without root also inodes, and the worker's own files should bubblewrap fail.
 """
 
 from __future__ import annotations
@@ -114,12 +114,13 @@ class BubblewrapSandbox:
         cgroups: CgroupManager,
         loop_tools: LoopTools | None,
     ) -> None:
-        if isolation is Isolation.STRONG and os.geteuid() != 0:
-            raise ValueError("strong isolation needs root")
+        self.privileged = os.geteuid() == 0
+        if isolation is Isolation.STRONG and (not self.privileged or cgroups.missing()):
+            raise ValueError("strong isolation needs root and cgroups")
         self.settings = settings
         self.isolation = isolation
         self.cgroups = cgroups
-        self.loop_tools = loop_tools if isolation is Isolation.STRONG else None
+        self.loop_tools = loop_tools if self.privileged else None
         self.journal = Journal(settings.state_dir)
         self.program = find_bwrap(settings.bwrap)
         self.filter = seccomp.filter_bytes(platform.machine())

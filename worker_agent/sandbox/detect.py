@@ -104,7 +104,9 @@ def _attempt(
 ) -> BubblewrapSandbox:
     sandbox = BubblewrapSandbox(settings, isolation, cgroups, loop_tools)
     try:
-        sandbox.sweep()
+        swept = sandbox.sweep()
+        if swept:
+            log.info("removed what was left of %s", ", ".join(swept))
         try_start(sandbox)
     except BaseException:
         sandbox.close()
@@ -112,14 +114,34 @@ def _attempt(
     return sandbox
 
 
-def _detect_strong(settings: SandboxSettings, cgroups: CgroupManager) -> BubblewrapSandbox:
+def _detect_as_root(
+    settings: SandboxSettings, isolation: Isolation, cgroups: CgroupManager
+) -> BubblewrapSandbox:
     loop_tools = LoopTools.find()
     if loop_tools is not None:
         try:
-            return _attempt(settings, Isolation.STRONG, cgroups, loop_tools)
+            return _attempt(settings, isolation, cgroups, loop_tools)
         except StartFailed as error:
             log.warning("work disks cannot be images here, using tmpfs: %s", error)
-    return _attempt(settings, Isolation.STRONG, cgroups, None)
+    return _attempt(settings, isolation, cgroups, None)
+
+
+def _choose(settings: SandboxSettings, cgroups: CgroupManager, *, root: bool) -> Isolation:
+    missing = cgroups.missing()
+    if root and not missing:
+        return Isolation.STRONG
+    if settings.allow_weak:
+        return Isolation.WEAK
+    if root:
+        raise SandboxUnavailable(
+            f"no cgroup of this machine limits {', '.join(missing)}",
+            "mount cgroup v2 at /sys/fs/cgroup writable, or allow weak isolation "
+            "(development chain only)",
+        )
+    raise SandboxUnavailable(
+        "without root only weak isolation is possible, and it is not allowed",
+        "run the worker as root, or allow weak isolation (development chain only)",
+    )
 
 
 def detect(settings: SandboxSettings) -> BubblewrapSandbox:
@@ -133,22 +155,11 @@ def detect(settings: SandboxSettings) -> BubblewrapSandbox:
         When another worker uses the state folder.
     """
     cgroups = read_cgroups()
-    missing = cgroups.missing()
     root = os.geteuid() == 0
+    isolation = _choose(settings, cgroups, root=root)
     try:
-        if root and not missing:
-            return _detect_strong(settings, cgroups)
         if root:
-            raise SandboxUnavailable(
-                f"no cgroup of this machine limits {', '.join(missing)}",
-                "mount cgroup v2 at /sys/fs/cgroup writable, or run the worker as an ordinary "
-                "user with weak isolation allowed",
-            )
-        if not settings.allow_weak:
-            raise SandboxUnavailable(
-                "without root only weak isolation is possible, and it is not allowed",
-                "run the worker as root, or allow weak isolation (development chain only)",
-            )
-        return _attempt(settings, Isolation.WEAK, cgroups, None)
+            return _detect_as_root(settings, isolation, cgroups)
+        return _attempt(settings, isolation, cgroups, None)
     except StartFailed as error:
         raise SandboxUnavailable(str(error), explain(str(error))) from error

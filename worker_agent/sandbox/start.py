@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker_agent.sandbox import arguments, files
-from worker_agent.sandbox.base import GIB, WORK_DIR, Isolation, Mount, SandboxSpec
-from worker_agent.sandbox.cgroups import CgroupGroup
+from worker_agent.sandbox.base import GIB, WORK_DIR, Mount, SandboxSpec
+from worker_agent.sandbox.cgroups import HELPERS, CgroupGroup
 from worker_agent.sandbox.disk import disk_plan, make_image
 from worker_agent.sandbox.errors import SandboxError, StartFailed
 from worker_agent.sandbox.mounts import system_mounts
@@ -67,7 +67,7 @@ class Starter:
         self._sandbox = sandbox
         self._job_id = job_id
         self._spec = spec
-        self._strong = sandbox.isolation is Isolation.STRONG
+        self._privileged = sandbox.privileged
         self._record = JobRecord(job_id=job_id)
         self._slot: UidSlot | None = None
         self._group: CgroupGroup | None = None
@@ -92,7 +92,10 @@ class Starter:
         deadline = time.monotonic() + _START_S
         init_pid = self._read_init_pid(deadline)
         self._record = self._sandbox.journal.note_process(self._record, init_pid)
-        self._ours["init"] = os.pidfd_open(init_pid)
+        try:
+            self._ours["init"] = os.pidfd_open(init_pid)
+        except ProcessLookupError:
+            raise StartFailed(self._complaint()) from None
         self._ours["work"] = self._open_work(init_pid, deadline)
         self._limit_processes(init_pid)
         self._put_files()
@@ -134,7 +137,7 @@ class Starter:
     def _make_resources(self) -> None:
         sandbox, limits = self._sandbox, self._spec.limits
         image: Path | None = None
-        if self._strong:
+        if self._privileged:
             settings = sandbox.settings
             self._slot = take_uid_slot(settings.slots_dir, settings.first_uid, settings.num_uids)
         if sandbox.loop_tools is not None:
@@ -175,7 +178,7 @@ class Starter:
         self._pipe("status", "status", we_read=True)
         self._pipe("block", "block", we_read=False)
         binds, mounts, bwrap = self._stage()
-        work_disk = f"{STAGING}/work" if self._strong else None
+        work_disk = f"{STAGING}/work" if self._privileged else None
         words = arguments.bwrap_arguments(self._spec, list(system_mounts()), mounts, work_disk)
         self._theirs["arguments"] = memory_file(words)
         self._theirs["filter"] = memory_file(self._sandbox.filter)
@@ -192,7 +195,7 @@ class Starter:
             wanted[arguments.FIRST_DATA_FD + index] = self._theirs[f"etc{index}"]
         uid = None if self._slot is None else self._slot.uid
         plan = {
-            "staging": self._strong,
+            "staging": self._privileged,
             "binds": binds,
             "disk": self._disk() if self._slot is not None else None,
             "cgroup_procs": [] if self._group is None else self._group.procs_files(),
@@ -209,7 +212,7 @@ class Starter:
     def _stage(self) -> tuple[list[tuple[str, str]], list[Mount], str]:
         """Return what to bind where, the mounts as bwrap sees them, and bwrap's path."""
         program = self._sandbox.program
-        if not self._strong:
+        if not self._privileged:
             return [], list(self._spec.mounts), str(program)
         binds = [(str(self._sandbox.mount_folder), f"{STAGING}/work")]
         mounts = []
@@ -242,6 +245,9 @@ class Starter:
             # the slack). Never with CUDA, which
             # reserves address space far beyond what it uses.
             values["RLIMIT_DATA"] = limits.memory_bytes + GIB
+        if self._slot is not None and not self._sandbox.limits_memory:
+            # Nobody else has this uid, so that its processes are those of this job.
+            values["RLIMIT_NPROC"] = limits.num_processes + HELPERS
         return values
 
     # -- waiting for bwrap
@@ -288,10 +294,10 @@ class Starter:
         """Cap processes per user namespace where no cgroup counts them.
 
         From outside, after bwrap's own forks: set earlier it would count all processes of the
-        worker's uid. (Root without CAP_SYS_RESOURCE may not do this to another uid, and has
-        cgroups.)
+        worker's uid. (Root does it in the launcher: without CAP_SYS_RESOURCE it may not do it to
+        another uid.)
         """
-        if self._sandbox.limits_memory:
+        if self._sandbox.limits_memory or self._slot is not None:
             return
         cap = self._spec.limits.num_processes
         try:

@@ -13,8 +13,9 @@ import pytest
 from worker_agent.sandbox import launch
 from worker_agent.sandbox.base import MIB, ExitReason, Isolation, Mount, SandboxSpec
 from worker_agent.sandbox.bubblewrap import BubblewrapSandbox
-from worker_agent.sandbox.detect import read_cgroups
-from worker_agent.sandbox.errors import SandboxBusy, StartFailed
+from worker_agent.sandbox.cgroups import CgroupManager
+from worker_agent.sandbox.detect import detect, read_cgroups
+from worker_agent.sandbox.errors import SandboxBusy, SandboxUnavailable, StartFailed
 from worker_agent.sandbox.settings import SandboxSettings
 
 Spec = Callable[..., SandboxSpec]
@@ -82,6 +83,38 @@ pathlib.Path('/job/x').write_text('x')
             job.wait(END_S)
             assert job.output_tail() == f"{8 * MIB} 66 1000\n".encode()
             assert job.read_file("x", 1) == b"x"
+    finally:
+        sandbox.close()
+
+
+def test_when_root_has_no_cgroups_then_isolation_is_weak_with_uid_and_disk(
+    state_dir: Path, python_job: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker_agent.sandbox.detect.read_cgroups", lambda: CgroupManager([]))
+    with pytest.raises(SandboxUnavailable, match="mend: mount cgroup v2"):
+        detect(SandboxSettings(state_dir=state_dir))
+    sandbox = detect(SandboxSettings(state_dir=state_dir, allow_weak=True))
+    code = """
+import os
+children = 0
+try:
+    while children < 100:
+        if os.fork() == 0:
+            os.read(4, 1)
+        children += 1
+except OSError as error:
+    print(children, os.statvfs('/job').f_files)
+"""
+    try:
+        assert sandbox.isolation is Isolation.WEAK
+        limits = {"num_processes": 20, "num_files": 84}
+        with sandbox.start(python_job(code, limits=limits)) as job:
+            pid = sandbox.journal.records()[0].pid
+            assert Path(f"/proc/{pid}").stat().st_uid >= sandbox.settings.first_uid
+            job.wait(END_S)
+            children, inodes = (int(word) for word in job.output_tail().split())
+            assert 10 <= children <= 20
+            assert inodes < 200
     finally:
         sandbox.close()
 
