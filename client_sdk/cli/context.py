@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client_sdk.errors import NotFound, WalletError
+from client_sdk.errors import WalletError
 from client_sdk.home import HOME_NAME, RenterHome, find_home
 
 HomeOption = Annotated[
@@ -92,7 +92,7 @@ class Setup:
         if with_account:
             path = self.wallet_path()
             if not path.exists():
-                raise NotFound(
+                raise WalletError(
                     f"there is no wallet at {path}",
                     what_to_do="Create one with `gridlease wallet new`.",
                 )

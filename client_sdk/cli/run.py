@@ -47,13 +47,14 @@ def run(
     """
     # Imported here: these load web3, which takes a second that `--help` need not take.
     from client_sdk.cli.ending import collect, follow, show_ending
+    from client_sdk.client import read_spec
     from client_sdk.job import raise_unless_completed
 
-    job_file = _job_file(spec, budget, gpu)
+    job_file = _job_file(spec, budget, gpu) or read_spec(spec)
     with setup.client() as client:
         out = error_console()
         job = client.run(
-            job_file or spec,
+            job_file,
             query=query,
             offer_id=_offer_id(offer),
             budget=budget,

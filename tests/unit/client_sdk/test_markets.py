@@ -156,5 +156,5 @@ def test_when_a_jobs_node_is_not_named_any_more_then_the_first_one_is_asked():
 
 @pytest.mark.parametrize("text", [None, 1, "", "0x", "0x" + "zz" * 65, "00" * 65, "0x" + "0" * 128])
 def test_when_a_signature_is_malformed_then_it_is_refused(text):
-    with pytest.raises(ValueError, match="signature|hexadecimal"):
+    with pytest.raises(ValueError, match=r"signature|hexadecimal"):
         signature_from_hex(text)

@@ -36,7 +36,8 @@ def texts(frames) -> list[str]:
 
 
 def test_when_events_are_parsed_then_comments_and_gaps_are_passed_over():
-    lines = ": keep-alive\n\nevent: job\ndata: {}\n\nid: 4\ndata: [1,\ndata: 2]\n\n".split("\n")
+    text = ": keep-alive\n\nevent: job\ndata: {}\n\nid: 4\ndata: [1,\ndata: 2]\n\n"
+    lines = text.split("\n")
     events = list(parse_events(iter(lines)))
     assert [(event.name, event.id, event.data) for event in events] == [
         ("job", None, {}),
