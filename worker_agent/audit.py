@@ -8,6 +8,7 @@ nobody can tell whose fault it is.
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -54,6 +55,7 @@ class Auditor(Examiner):
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
         self._second: dict[str, Second] = {}
+        self._seen: dict[tuple[str, AuditState], float] = {}
 
     def step(self, market: Market, case: Case) -> None:
         """Run and report; compare once the provider has opened; challenge lies and silence."""
@@ -63,12 +65,12 @@ class Auditor(Examiner):
                 self._execute(market, case)
             elif state is AuditState.OPENED:
                 self._compare(market, case)
-            elif self._overdue(case):
+            elif self._waited(case) and self._overdue(case):
                 self._challenge(market, case, f"no answer while {state}")
         except (BadArtifact, BadOpening) as error:
             # The other side answered, but with something that is no answer.
             log.warning("%s: %s", case.short, error)
-            if self._overdue(case):
+            if self._waited(case) and self._overdue(case):
                 self._challenge(market, case, str(error))
 
     def limit_s(self, case: Case) -> float:
@@ -152,8 +154,19 @@ class Auditor(Examiner):
         log.error("%s: two own runs differ, the job cannot be replayed", case.short)
         return False
 
+    def _waited(self, case: Case) -> bool:
+        """Whether the provider has had time to answer since it was its turn.
+
+        Its turn began when this process first saw it: an auditor that is slow itself, or was
+        restarted, does not challenge a provider for its own delay.
+        """
+        turn = (case.task.audit_id, case.task.state)
+        with self._lock:
+            since = self._seen.setdefault(turn, time.monotonic())
+        return time.monotonic() - since >= self.context.settings.audit_patience_s
+
     def _overdue(self, case: Case) -> bool:
-        """Whether the provider's time to answer is over, while a challenge is still possible."""
+        """Whether the window is about to close, while a challenge is still possible."""
         lease = self.context.chain.lease(case.task.lease_id)
         if lease.status is not LeaseStatus.ACTIVE:
             return False

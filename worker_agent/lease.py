@@ -8,6 +8,7 @@ job, a commit that was lost is sent again by the sender.
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Final, Protocol
 
 from client_sdk.protocol.terms import Terms
@@ -83,8 +84,24 @@ class LeaseLoop:
         self._deliveries = deliveries
         self._confirmations = confirmations
 
+    def guard(self) -> None:
+        """Before anything is broadcast again: stop what a reorganisation may have made wrong.
+
+        The block that was newest when a lease's beacon was read must still be there. While it is
+        not, the beacon may change: commits are taken back until it is known again.
+        """
+        for record in self._leases.active():
+            if record.anchor_block is None or record.phase is LeasePhase.SIGNED:
+                continue
+            block = self._chain.block(record.anchor_block)
+            if block is None or block.hash.hex() != record.anchor_hash:
+                log.warning("lease %s: the chain was reorganised", record.lease_id[:10])
+                self._payments.abandon(record)
+                self._leases.update(record.lease_id, anchor_block=None, anchor_hash=None)
+
     def tick(self) -> None:
         """Look at every lease; one that fails does not hold up the others."""
+        self.guard()
         failure: Exception | None = None
         for record in self._leases.active():
             try:
@@ -103,8 +120,8 @@ class LeaseLoop:
             self._opening_vanished(record)
         elif record.phase is LeasePhase.OPENED:
             self._confirm(record, lease)
-        elif self._beacon_changed(record):
-            self._restart(record, LeasePhase.OPENED)
+        elif record.anchor_block is None and not self._anchored(record):
+            return
         elif lease.status is LeaseStatus.CLOSED:
             self._closed(record)
         else:
@@ -145,18 +162,33 @@ class LeaseLoop:
             if lease.status is LeaseStatus.CLOSED:
                 self._end(record, Verdict.RENTER_STOPPED, Evidence.STOP_EVENT)
             return
-        self._leases.move(record.lease_id, LeasePhase.RUNNING, beacon=beacon.hex())
+        # The anchor is read first: a beacon that changes in between is noticed later.
+        anchor = self._anchor()
+        if self._chain.beacon(opened.block_number) != beacon:
+            return
+        self._leases.move(record.lease_id, LeasePhase.RUNNING, beacon=beacon.hex(), **anchor)
         self._runners.start(record.lease_id)
 
     def _opening_vanished(self, record: LeaseRecord) -> None:
         """A reorganisation removed the opening; the renter will send it again, or not."""
         self._restart(record, LeasePhase.SIGNED)
 
-    def _beacon_changed(self, record: LeaseRecord) -> bool:
+    def _anchored(self, record: LeaseRecord) -> bool:
+        """After a reorganisation: whether the beacon is known again, and the same."""
         assert record.opened_block is not None
         beacon = self._chain.beacon(record.opened_block)
-        # While it is not known the chain is being built again: wait and go on.
-        return beacon is not None and beacon.hex() != record.beacon
+        if beacon is None:
+            return False  # the chain is being built again: the job goes on, nothing is sent
+        if beacon.hex() != record.beacon:
+            self._restart(record, LeasePhase.OPENED)
+            return False
+        self._leases.update(record.lease_id, **self._anchor())
+        return True
+
+    def _anchor(self) -> dict[str, Any]:
+        block = self._chain.block()
+        assert block is not None
+        return {"anchor_block": block.number, "anchor_hash": block.hash.hex()}
 
     def _restart(self, record: LeaseRecord, phase: LeasePhase) -> None:
         """Throw away an attempt whose seed is void."""
@@ -245,12 +277,15 @@ class LeaseLoop:
                 self._leases.update(record.lease_id, **changes, ending_posted=False)
         else:
             self._leases.move(
-                record.lease_id, LeasePhase.ENDED, ended_at=self._chain.now(), **changes
+                record.lease_id, LeasePhase.ENDED, ended_at=int(time.time()), **changes
             )
 
 
 _BLANK: Final[dict[str, Any]] = {
     "beacon": None,
+    "anchor_block": None,
+    "anchor_hash": None,
+    "transactions": [],
     "accepted": False,
     "verdict": None,
     "evidence": {},

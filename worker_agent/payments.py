@@ -7,6 +7,7 @@ broadcast: the same decision made again, by a restarted worker, sends nothing tw
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from client_sdk.chain.errors import CallReverted, UnknownKey
@@ -53,7 +54,8 @@ class Payments:
             return  # the renter's artifacts come first; closing is nobody's hurry but ours
         call, key = self._call(record, terms, lease, move)
         # The intention is journaled first: after a crash the sender knows whether it was sent.
-        self._leases.update(record.lease_id, transaction=key)
+        known = [*record.transactions, *([] if key in record.transactions else [key])]
+        self._leases.update(record.lease_id, transaction=key, transactions=known)
         try:
             self._sender.submit(call, key, retry=True)
         except CallReverted as error:
@@ -63,13 +65,16 @@ class Payments:
         log.info("lease %s: %s %s", record.lease_id[:10], move.kind, move.up_to or "")
 
     def abandon(self, record: LeaseRecord) -> None:
-        """Take back what is on its way: a reorganisation made it wrong."""
-        if record.transaction is None:
-            return
-        try:
-            self._sender.cancel(record.transaction)
-        except UnknownKey:
-            log.debug("%s was never sent", record.transaction)
+        """Take back everything of this attempt that no block holds (any more).
+
+        After a reorganisation the seed may be another one: then a commit that is sent again would
+        claim work that was not done, and cost the bond.
+        """
+        for key in record.transactions:
+            try:
+                self._sender.cancel(key)
+            except UnknownKey:
+                log.debug("%s was never sent", key)
         self._leases.update(record.lease_id, transaction=None)
 
     def _waiting(self, record: LeaseRecord) -> bool:
@@ -94,7 +99,7 @@ class Payments:
             ended=ended,
             now=now,
             voucher=int(record.voucher["segments"]) if record.voucher else 0,
-            gave_up=ended and now > (record.ended_at or now) + VOUCHER_PATIENCE_S,
+            gave_up=ended and time.time() >= (record.ended_at or 0) + VOUCHER_PATIENCE_S,
         )
         return next_move(terms, lease, facts)
 

@@ -75,6 +75,9 @@ class LeaseRecord:
     """Block time of the opening."""
     beacon: str | None = None
     """Beacon after the opening; with the lease id it fixes the job's seed."""
+    anchor_block: int | None = None
+    anchor_hash: str | None = None
+    """Newest block when the beacon was read: while it is on the chain, so is the beacon."""
     attempt: str | None = None
     """Id of the present attempt."""
     accepted: bool = False
@@ -86,10 +89,12 @@ class LeaseRecord:
     """Whether the final artifacts are with the market, or were given up."""
     transaction: str | None = None
     """Key of the newest transaction, while it is not confirmed."""
+    transactions: list[str] = field(default_factory=list)
+    """Keys of all transactions of the present attempt."""
     voucher: dict[str, Any] | None = None
     """Newest voucher of a metered lease: ``segments`` and ``signature``."""
     ended_at: int | None = None
-    """Block time when the last segment had ended."""
+    """Unix time when the execution had ended."""
 
     @property
     def digest(self) -> bytes:

@@ -117,8 +117,8 @@ class WorkerSettings:
     """A segment may take this many times its measured duration before it counts as hung."""
     upload_limit_s: float = 600.0
     """Deadline of delivering artifacts to the market."""
-    audit_patience_s: int = 8
-    """How long an auditor waits for a provider's inputs or opening before it challenges."""
+    audit_patience_s: int = 5
+    """Time that a provider has at least for its inputs or opening before an auditor challenges."""
     cheat: Cheat | None = None
     """Development chain only: lie in this way, to show that it is caught."""
 

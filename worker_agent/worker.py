@@ -138,6 +138,7 @@ def _start_provider(context: Context, sandbox: Sandbox, stop: Stop) -> Started:
     serve = ServeAudits(context, leases, deliverer, document.hardware_class)
 
     def follow_leases() -> None:
+        lease_loop.guard()
         maintain(context)
         lease_loop.tick()
 
