@@ -14,8 +14,6 @@ from client_sdk.job import Job, Status, Update
 from client_sdk.protocol.money import format_amount
 from client_sdk.watch import Frame, FrameKind
 
-LINE_EVERY_SEGMENTS = 1
-
 
 class JobDisplay:
     """Shows a job's updates: a live bar on a terminal, one line per change elsewhere.
@@ -79,7 +77,7 @@ class JobDisplay:
                 self._loss = float(loss)
             step = frame.content.get("step")
             self._step = step if isinstance(step, int) else self._step
-        elif frame.kind is FrameKind.STATE:
+        elif frame.kind is FrameKind.STATE and frame.text:
             self._print(f"worker: {frame.text}")
         elif frame.kind is FrameKind.LOG and self._show_logs:
             for line in frame.text.splitlines():
@@ -117,13 +115,12 @@ class JobDisplay:
 
 
 def ending_rows(status: Status, decimals: int, names: dict[str, str]) -> list[list[Any]]:
-    """Rows of the table of what was paid, to whom, and in which transaction."""
-    return [
-        [
-            move.what,
-            names.get(move.to.lower(), move.to),
-            format_amount(move.amount, decimals),
-            "0x" + move.tx_hash.hex(),
-        ]
-        for move in status.account.movements
-    ]
+    """One row per transaction that moved money: what it was, to whom how much, its hash."""
+    rows: dict[bytes, list[Any]] = {}
+    for move in status.account.movements:
+        row = rows.setdefault(move.tx_hash, [[], [], "0x" + move.tx_hash.hex()])
+        if move.what not in row[0]:
+            row[0].append(move.what)
+        amount = format_amount(move.amount, decimals)
+        row[1].append(f"{names.get(move.to.lower(), move.to)} {amount}")
+    return [[", ".join(what), "; ".join(amounts), tx] for what, amounts, tx in rows.values()]

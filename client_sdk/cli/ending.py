@@ -42,12 +42,13 @@ def show_ending(client: Client, job: Job, status: Status, files: dict[str, str])
     token = client.connection.deployment.token(job.terms.token)
     terms = job.terms
     names = {
-        terms.renter.lower(): "renter (you)",
+        terms.renter.lower(): "renter",
         terms.provider.lower(): "provider",
         client.connection.deployment.audit_pool.lower(): "audit pool",
     }
     rows = ending_rows(status, token.decimals, names)
-    print_table(["what", "to", token.symbol, "transaction"], rows, title=f"lease {job.lease_id}")
+    columns = ["what", f"to whom ({token.symbol})", "transaction"]
+    print_table(columns, rows, title=f"lease {job.lease_id}")
     account = status.account
 
     def money(amount: int) -> str:

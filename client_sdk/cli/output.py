@@ -14,9 +14,14 @@ from rich.text import Text
 from client_sdk.errors import ExitCode, GridleaseError
 
 
+WIDE = 200
+"""Columns of a table in a file or a pipe: wide enough to keep a row on one line."""
+
+
 def console() -> Console:
     """Console on standard output; built per call, as tests and pipes replace the stream."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    is_terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else WIDE)
 
 
 def error_console() -> Console:
