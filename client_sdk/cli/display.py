@@ -15,6 +15,9 @@ from client_sdk.protocol.money import format_amount
 from client_sdk.watch import Frame, FrameKind
 
 
+RECEIVERS = {"market fee": "treasury", "auditors' share": "audit pool"}
+
+
 class JobDisplay:
     """Shows a job's updates: a live bar on a terminal, one line per change elsewhere.
 
@@ -122,5 +125,6 @@ def ending_rows(status: Status, decimals: int, names: dict[str, str]) -> list[li
         if move.what not in row[0]:
             row[0].append(move.what)
         amount = format_amount(move.amount, decimals)
-        row[1].append(f"{names.get(move.to.lower(), move.to)} {amount}")
+        who = names.get(move.to.lower()) or RECEIVERS.get(move.what, move.to)
+        row[1].append(f"{who} {amount}")
     return [[", ".join(what), "; ".join(amounts), tx] for what, amounts, tx in rows.values()]

@@ -44,7 +44,6 @@ def show_ending(client: Client, job: Job, status: Status, files: dict[str, str])
     names = {
         terms.renter.lower(): "renter",
         terms.provider.lower(): "provider",
-        client.connection.deployment.audit_pool.lower(): "audit pool",
     }
     rows = ending_rows(status, token.decimals, names)
     columns = ["what", f"to whom ({token.symbol})", "transaction"]

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from client_sdk.errors import ExitCode, GridleaseError
 
-
 WIDE = 200
 """Columns of a table in a file or a pipe: wide enough to keep a row on one line."""
 
