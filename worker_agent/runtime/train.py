@@ -99,16 +99,18 @@ def run_training(task: Task, control: Control) -> ExitCode:
     try:
         run_script(task.code_dir, task.entry, task.args)
     except sessions.RunStopped:
-        return _report_stop(observer, control)
+        return _report_stop(observer, task, control)
     except BaseException as error:  # the edge to the renter's code
         return _report_error(error, observer, task, control)
     return _report_end(observer, task, control)
 
 
-def _report_stop(observer: WorkerObserver, control: Control) -> ExitCode:
+def _report_stop(observer: WorkerObserver, task: Task, control: Control) -> ExitCode:
     if not observer.probed:
-        assert observer.last_record is not None
-        control.send("stopped", final_segment=observer.last_record["segment"])
+        record = observer.last_record
+        # A probe that is stopped has no record.
+        final_segment = task.start_segment - 1 if record is None else record["segment"]
+        control.send("stopped", final_segment=final_segment)
     return ExitCode.OK
 
 

@@ -193,6 +193,21 @@ def test_when_the_run_is_shorter_than_the_probe_then_its_end_is_the_probes(
     assert events[-1]["steps"] == (1 if finish else 4)
 
 
+@pytest.mark.parametrize(("mode", "final_segment"), [("train", 0), ("probe", -1)])
+def test_when_the_process_is_terminated_then_the_run_stops_after_its_segment(
+    mode: str, final_segment: int, run: Run
+) -> None:
+    script = SCRIPT.replace(
+        "    run.rec", "    __import__('os').kill(__import__('os').getpid(), 15)\n    run.rec"
+    )
+    probe = {"probe_steps": 100} if mode == "probe" else {}
+
+    code, events = run(script, mode=mode, **probe)
+
+    assert code is ExitCode.OK
+    assert events[-1] == {"event": "stopped", "final_segment": final_segment}
+
+
 def test_when_a_metric_is_not_finite_then_the_event_is_still_json(run: Run) -> None:
     code, events = run(SCRIPT.replace("step=step", "loss=float('nan')"))
 
