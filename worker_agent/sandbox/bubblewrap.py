@@ -115,6 +115,7 @@ class BubblewrapSandbox:
         loop_tools: LoopTools | None,
     ) -> None:
         self.privileged = os.geteuid() == 0
+        self.job_prefix = f"{_JOB_PREFIX}{secrets.token_hex(4)}-"
         if isolation is Isolation.STRONG and (not self.privileged or cgroups.missing()):
             raise ValueError("strong isolation needs root and cgroups")
         self.settings = settings
@@ -137,7 +138,7 @@ class BubblewrapSandbox:
 
     def start(self, spec: SandboxSpec, on_output: OutputCallback | None = None) -> JobProcess:
         """Start a job; `SandboxError` when the spec or the machine does not allow it."""
-        job_id = f"{_JOB_PREFIX}{secrets.token_hex(8)}"
+        job_id = f"{self.job_prefix}{secrets.token_hex(6)}"
         starter = Starter(self, job_id, spec)
         try:
             handles = starter.start()

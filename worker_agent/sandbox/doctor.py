@@ -66,8 +66,7 @@ QUIET_PROBES = (
 
 MEMORY_KINDS = ("private", "shared", "memfd")
 
-ONLY_STRONG = frozenset(f"memory_{kind}" for kind in MEMORY_KINDS) | {"many_files"}
-"""What weak isolation does not promise."""
+MEMORY_PROBES = frozenset(f"memory_{kind}" for kind in MEMORY_KINDS)
 
 _PROBE_S = 60.0
 _KILL_S = 2.0
@@ -159,6 +158,13 @@ def bait() -> Iterator[Bait]:
         yield Bait(marker, [str(path) for path in planted], port, marker, [tcp, unix])
 
 
+def promised(sandbox: Sandbox, name: str) -> bool:
+    """Tell whether this sandbox promises to contain a probe."""
+    if name in MEMORY_PROBES:
+        return sandbox.limits_memory
+    return name != "many_files" or sandbox.isolation is Isolation.STRONG
+
+
 class Doctor:
     """Runs the probes on one sandbox.
 
@@ -193,8 +199,7 @@ class Doctor:
         return tuple(self._findings)
 
     def _note(self, name: str, contained: bool, detail: str) -> None:
-        weak = self._sandbox.isolation is Isolation.WEAK
-        self._findings.append(Finding(name, contained, not (weak and name in ONLY_STRONG), detail))
+        self._findings.append(Finding(name, contained, promised(self._sandbox, name), detail))
 
     def _limits(self, **changes: Any) -> Limits:
         values: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Runs a command under an ordinary uid, with this interpreter and these sources readable.
 
-``python as_user.py UID FOLDER COMMAND...``. Root's home is often closed to other users, and the
-interpreter may lie below it; a private mount namespace opens just those paths.
+``python as_user.py UID FOLDER GROUPS COMMAND...``; GROUPS are cgroup.procs files to enter.
+Root's home is often closed to other users, and the interpreter may lie below it; a private mount
+namespace opens just those paths.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def open_up(paths: list[Path]) -> None:
 
 
 def main() -> None:
-    uid, folder, *command = sys.argv[1:]
+    uid, folder, groups, *command = sys.argv[1:]
+    for path in groups.split():
+        Path(path).write_text("0")
     cwd = Path.cwd()
     open_up([Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), cwd])
     os.chown(folder, int(uid), int(uid))
