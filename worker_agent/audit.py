@@ -177,22 +177,22 @@ class Auditor(Examiner):
     def _challenge(self, market: Market, case: Case, why: str) -> None:
         chain, task, terms = self.context.chain, case.task, case.history.terms
         lease = chain.lease(task.lease_id)
-        if not self._may_challenge(lease, case):
-            return
-        log.warning("%s: CHALLENGE: %s", case.short, why)
-        self._allow(terms.token, challenge_bond(terms))
-        key = f"challenge:{task.lease_id.hex()}:{task.segment}:{lease.committed_at}"
-        try:
-            self.context.sender.submit(
-                chain.escrow.challenge(terms.abi_tuple(), task.segment), key, retry=True
-            )
-        except CallReverted as error:
-            log.warning("%s: %s", case.short, error)
-            return
+        if self._may_challenge(lease, case):
+            log.warning("%s: CHALLENGE: %s", case.short, why)
+            self._allow(terms.token, challenge_bond(terms))
+            key = f"challenge:{task.lease_id.hex()}:{task.segment}:{lease.committed_at}"
+            call = chain.escrow.challenge(terms.abi_tuple(), task.segment)
+            try:
+                self.context.sender.submit(call, key, retry=True)
+            except CallReverted as error:
+                log.warning("%s: %s", case.short, error)
+                return
+        if task.state is not AuditState.OPENED:
+            return  # the chain says it; only a comparison has an outcome
         try:
             give_outcome(market, task.audit_id, False, {"reason": why[:300]})
         except MarketRefused as error:
-            log.info("%s: %s", case.short, error)  # the chain says it anyway
+            log.info("%s: %s", case.short, error)
 
     def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
         if not lease.paid <= case.task.segment < lease.pending:

@@ -1,0 +1,222 @@
+"""Auditor, arbiter and provider together, on fakes: honest work stays, lies cost the bond."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk.protocol.jobspec import Audit
+from contracts.bindings import LeaseStatus
+from contracts.events import Challenged, CloseCause, Closed, Ruled
+from tests.fakes import parties
+from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
+from worker_agent.arbiter import Arbiter
+from worker_agent.audit import Auditor
+from worker_agent.jobs import Jobs
+from worker_agent.settings import Cheat, Role
+
+
+@dataclass
+class Examiners:
+    """One auditor and one arbiter, each with a machine of its own."""
+
+    auditor: Auditor
+    arbiter: Arbiter
+    auditor_machine: FakeSandbox
+    arbiter_machine: FakeSandbox
+
+    def turn(self) -> None:
+        """One turn each; cases run to the end of their step."""
+        for examiner in (self.auditor, self.arbiter):
+            examiner.tick()
+            for case in list(examiner._working.values()):
+                case.result(timeout=20)
+
+
+@pytest.fixture
+def examiners(world: Any) -> Iterator[Callable[..., Examiners]]:
+    made: list[Examiners] = []
+
+    def make(auditor: Behaviour | None = None, arbiter: Behaviour | None = None) -> Examiners:
+        machines = [FakeSandbox(auditor), FakeSandbox(arbiter)]
+        built: list[Any] = []
+        for kind, role, key, machine in (
+            (Auditor, Role.AUDITOR, parties.AUDITOR, machines[0]),
+            (Arbiter, Role.ARBITER, parties.ARBITER, machines[1]),
+        ):
+            folder: Path = world.folder / role.value
+            settings = parties.make_settings(folder, role, audit_patience_s=1)
+            context = parties.make_context(folder, world.chain, world.market, key, settings)
+            built.append(kind(context, Jobs(machine), CLASS_DIGEST))
+        found = Examiners(built[0], built[1], machines[0], machines[1])
+        made.append(found)
+        found.turn()  # registers
+        return found
+
+    yield make
+    for found in made:
+        for examiner in (found.auditor, found.arbiter):
+            examiner.close()
+            examiner.context.journal.close()
+
+
+def events_of(world: Any, kind: type, lease_id: bytes) -> list[Any]:
+    found = world.chain.events(0, world.chain.head(), topic=lease_id)
+    return [event for event in found if isinstance(event, kind)]
+
+
+def test_when_the_work_is_honest_then_audits_agree_and_nobody_challenges(
+    world: Any, examiners: Any
+) -> None:
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(world.closed, both.turn)
+    assert not events_of(world, Challenged, lease_id)
+    states = [row["state"] for row in world.market.audits.values()]
+    assert "agreed" in states
+    assert world.chain.state.leases[lease_id].paid == 5
+    # The audited machine never saw a salt or the expected result before its report.
+    for row in world.market.audits.values():
+        if row["opening"]:
+            assert row["report"]
+
+
+def test_when_the_worker_makes_up_states_then_it_loses_its_bond(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker_agent import cheat
+
+    monkeypatch.setattr(cheat, "_PAUSE_S", 0.0)
+    world.market.audit_samples = 5
+    world.restart(cheat=Cheat.SKIP_STEPS)
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    terms = world.provider.record.parsed_terms
+    world.run_until(world.closed, both.turn)
+
+    (ruled,) = events_of(world, Ruled, lease_id)
+    assert (ruled.fraud, ruled.slashed_to_renter) == (True, terms.bond)
+    (closed,) = events_of(world, Closed, lease_id)
+    assert closed.cause is CloseCause.FRAUD
+    assert ruled.good_segments == closed.paid_segments  # nothing pending was paid
+    assert closed.refund == (5 - closed.paid_segments) * terms.price_per_segment
+    record = world.provider.record
+    assert (record.verdict, record.evidence) == ("proof_rejected", {"evidence": "ruling"})
+    assert world.chain.state.slashed == terms.bond
+
+
+def test_when_the_job_cannot_be_replayed_then_the_provider_is_not_slashed(
+    world: Any, examiners: Any
+) -> None:
+    # Two runs of this code never agree, neither here nor there.
+    for machine in (world.sandbox,):
+        machine.behaviour.nondeterministic = True
+    both = examiners(Behaviour(nondeterministic=True), Behaviour(nondeterministic=True))
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(world.closed, both.turn)
+    assert world.chain.state.slashed == 0
+    assert not [event for event in events_of(world, Ruled, lease_id) if event.fraud]
+
+
+def test_when_state_is_hidden_from_checkpoints_then_the_ruling_is_honest(
+    world: Any, examiners: Any
+) -> None:
+    # Resumed runs agree with each other, but not with a run from the start: the provider's was one.
+    world.sandbox.behaviour.hidden_state = True
+    world.market.audit_samples = 5
+    both = examiners(Behaviour(hidden_state=True), Behaviour(hidden_state=True))
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market, segment_steps=2))
+    world.run_until(world.closed, both.turn)
+    assert world.chain.state.slashed == 0
+    assert all(not event.fraud for event in events_of(world, Ruled, lease_id))
+
+
+def test_when_the_provider_goes_silent_then_it_is_challenged_before_the_window_closes(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    monkeypatch.setattr(world.provider.serve, "tick", lambda: None)
+    # Real time passes as slowly as blocks do, so that the auditor sees a fair wait.
+    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
+    world.run_until(lambda: events_of(world, Challenged, lease_id), both.turn)
+    assert world.chain.state.leases[lease_id].status is LeaseStatus.DISPUTED
+    # Without inputs the arbiter does not rule: the dispute times out, nobody is slashed.
+    world.run_until(world.closed, both.turn)
+    (closed,) = events_of(world, Closed, lease_id)
+    assert closed.cause is CloseCause.DISPUTE_TIMED_OUT
+    assert world.chain.state.slashed == 0
+
+
+def test_when_the_auditor_was_slow_itself_then_it_does_not_challenge(
+    world: Any, examiners: Any
+) -> None:
+    both = examiners()
+    world.start_lease(parties.make_job(world.folder, world.market))
+    case = type("Case", (), {"task": type("Task", (), {"audit_id": "a", "state": "reported"})})
+    assert not both.auditor._waited(case)
+    both.auditor._seen[("a", "reported")] -= 2
+    assert both.auditor._waited(case)
+
+
+def test_when_the_renter_allows_no_audits_then_nobody_gets_the_key(
+    world: Any, examiners: Any
+) -> None:
+    both = examiners()
+    job = parties.make_job(world.folder, world.market, audit=Audit.NONE)
+    lease_id = world.start_lease(job)
+    world.run_until(lambda: world.market.audits, both.turn)
+    for _ in range(5):
+        world.provider.turn()
+        both.turn()
+    assert all(row["inputs"] is None for row in world.market.audits.values())
+    assert lease_id
+
+
+@pytest.mark.parametrize("lie", ["auditor", "segment", "root", "kind"])
+def test_when_a_market_invents_an_audit_then_nobody_gets_the_key(
+    world: Any, examiners: Any, lie: str
+) -> None:
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market, max_segments=3))
+    world.run_until(lambda: world.market.audits, both.turn)
+    row = dict(next(iter(world.market.audits.values())))
+    other = parties.account("other").address
+    changes: dict[str, Any] = {
+        "auditor": {"auditor": other},
+        "segment": {"segment": row["segment"] + 1},
+        "root": {"commit": {**row["commit"], "root": "0x" + "ab" * 32}},
+        "kind": {"kind": "arbitration", "auditor": other},
+    }[lie]
+    forged = {**row, **changes, "audit_id": "aud_01M8498KNAF9QBYEWW1M2N52KT"}
+    forged.update(state="assigned", inputs=None, reported=False, opening=None)
+    world.market.audits[forged["audit_id"]] = forged
+    for _ in range(3):
+        world.provider.serve.tick()
+    assert world.market.audits[forged["audit_id"]]["inputs"] is None
+    assert lease_id
+
+
+def test_when_an_auditor_is_restarted_after_its_report_then_it_compares_with_what_it_reported(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = examiners()
+    gate = threading.Semaphore(1)
+    world.sandbox.behaviour.gate = gate
+    world.start_lease(parties.make_job(world.folder, world.market, max_segments=1))
+    serve = world.provider.serve.tick
+    world.run_until(lambda: any(row["reported"] for row in world.market.audits.values()), both.turn)
+    runs = len(both.auditor_machine.started)
+    again = Auditor(both.auditor.context, both.auditor.jobs, CLASS_DIGEST)
+    world.run_until(
+        lambda: any(row["state"] == "agreed" for row in world.market.audits.values()),
+        lambda: (again.tick(), [case.result(20) for case in again._working.values()])[0],
+    )
+    again.close()
+    assert serve
+    assert len(both.auditor_machine.started) <= runs + 1  # no first run again
