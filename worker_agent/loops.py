@@ -93,22 +93,16 @@ class Loop(threading.Thread):
         self._tick = tick
         self._interval_s = interval_s
         self._stop_signal = stop
-        self._woken = threading.Event()
         self._failures = 0
         self._last_success: float | None = None
-        self._monotonic: Callable[[], float] = time.monotonic
         # Jitter needs no secret randomness.
         self._uniform: Callable[[float, float], float] = random.uniform
-
-    def wake(self) -> None:
-        """Make the next turn start now."""
-        self._woken.set()
 
     def run(self) -> None:
         """Run turns until stop, cancel or an unrecoverable error."""
         while not self._stop_signal.stopping:
             self.turn()
-            self._pause()
+            self._stop_signal.wait(self._uniform(0.75, 1.25) * self._pause_s())
 
     def turn(self) -> None:
         """One guarded turn."""
@@ -130,7 +124,7 @@ class Loop(threading.Thread):
             )
         else:
             self._failures = 0
-            self._last_success = self._monotonic()
+            self._last_success = time.monotonic()
 
     def _pause_s(self) -> float:
         return min(_MAX_PAUSE_S, self._interval_s * 2.0 ** min(self._failures, 8))
@@ -138,13 +132,4 @@ class Loop(threading.Thread):
     def _since_success(self) -> str:
         if self._last_success is None:
             return "never"
-        return f"{self._monotonic() - self._last_success:.0f} s ago"
-
-    def _pause(self) -> None:
-        deadline = self._monotonic() + self._uniform(0.75, 1.25) * self._pause_s()
-        while not self._stop_signal.stopping:
-            left = deadline - self._monotonic()
-            # Two events can end a pause; waiting in slices keeps this free of a condition variable.
-            if left <= 0 or self._woken.wait(min(left, 0.2)):
-                break
-        self._woken.clear()
+        return f"{time.monotonic() - self._last_success:.0f} s ago"

@@ -6,18 +6,9 @@ from worker_agent.errors import Unrecoverable
 from worker_agent.loops import Loop, Stop
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 100.0  # every look is later than any pause
-        return self.now
-
-
 def make(tick: object, stop: Stop) -> Loop:
     loop = Loop("test", tick, 1.0, stop)  # type: ignore[arg-type]
-    loop._monotonic = Clock()
+    loop._uniform = lambda low, high: 0.0  # no pause
     return loop
 
 
