@@ -229,7 +229,7 @@ def make_job(folder: Path, market: FakeMarket, **changes: Any) -> Job:
 
 
 def make_order(
-    job: Job, offer: Offer, chain: FakeChain, key: Any = RENTER, **changes: Any
+    job: Job, promised: Offer, chain: FakeChain, key: Any = RENTER, **changes: Any
 ) -> tuple[Order, str]:
     """A renter's signed order for an offer."""
     order = Order(
@@ -237,8 +237,8 @@ def make_order(
         token=TOKEN.address,
         arbiter=ARBITER.address,
         job_hash=job.manifest.job_hash(),
-        listing_id=offer.listing_id,
-        offer=offer.offer_id(chain.domain),
+        listing_id=promised.listing_id,
+        offer=promised.offer_id(chain.domain),
         max_price_per_hour=10**9,
         budget=10**9,
         max_duration_s=600,

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk.protocol.offers import Offer
+from client_sdk.protocol.verification import Verification
+from tests.fakes import parties
+from tests.fakes.chain import TOKEN, FakeChain
+from tests.fakes.market import FakeMarket
+from tests.fakes.sandbox import CLASS_DIGEST
+from worker_agent.errors import OrderRejected
+from worker_agent.quotes import Machine, Measured, check_manifest, check_order, make_terms
+
+NOW = 1_700_000_000
+GIB = 1 << 30
+MEASURED = Measured(step_s=0.5, boundary_s=0.25, state_bytes=1000)
+MACHINE = Machine(memory_bytes=2 * GIB, disk_bytes=2 * GIB, cpu_cores=2, gpu_name="", gpu_count=0)
+
+
+@pytest.fixture
+def chain() -> FakeChain:
+    return FakeChain(parties.ARBITER.address)
+
+
+@pytest.fixture
+def job(tmp_path: Path, chain: FakeChain) -> parties.Job:
+    return parties.make_job(tmp_path, FakeMarket(chain))
+
+
+def offer(**changes: Any) -> Offer:
+    made = Offer(
+        provider=parties.OWNER.address,
+        operator=parties.OPERATOR.address,
+        token=TOKEN.address,
+        arbiter=parties.ARBITER.address,
+        listing_id=b"\1" * 32,
+        machine_hash=b"\2" * 32,
+        hardware_class=CLASS_DIGEST,
+        encryption_key=b"\3" * 32,
+        price_per_hour=3_600_000,
+        fee_bps=100,
+        audit_bps=300,
+        max_segments=100,
+        min_segment_seconds=0,
+        verification=Verification.REPLAY.bit | Verification.METERED.bit,
+        issued_at=NOW,
+        expires_at=NOW + 600,
+        nonce=7,
+    )
+    return replace(made, **changes)
+
+
+def test_when_all_fits_then_terms_keep_the_offers_promises(
+    tmp_path: Path, chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain)
+    check_order(order, offer(), NOW, 10**9)
+    check_manifest(job.manifest, order, offer(), MACHINE, 3600)
+    settings = parties.make_settings(tmp_path)
+    terms = make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
+    # 4 steps of 0.5 s and 0.25 s of hashing, at a token an hour... rounded up once.
+    assert terms.price_per_segment == 2250
+    assert (terms.segments, terms.cost, terms.bond) == (5, 11_250, 11_250)
+    assert (terms.window, terms.commit_grace, terms.dispute_timeout) == (20, 15, 20)
+    assert terms.min_segment_seconds == 0  # at most half of what was measured
+    assert terms.open_by == NOW + settings.open_within_s
+    assert (terms.fee_bps, terms.audit_bps) == (100, 300)
+    assert terms.machine_hash == offer().machine_hash
+
+
+def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
+    tmp_path: Path, chain: FakeChain, job: parties.Job
+) -> None:
+    slow = Measured(step_s=25.0, boundary_s=0.0, state_bytes=1000)
+    order, _ = parties.make_order(job, offer(), chain)
+    terms = make_terms(
+        order, offer(), job.manifest, slow, parties.make_settings(tmp_path), NOW, 10**12
+    )
+    assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 310, 160)
+    assert terms.min_segment_seconds == 40
+
+
+def test_when_the_job_is_metered_then_there_is_neither_window_nor_bond(
+    tmp_path: Path, chain: FakeChain
+) -> None:
+    job = parties.make_job(tmp_path, FakeMarket(chain), verification=Verification.METERED)
+    order, _ = parties.make_order(job, offer(), chain)
+    check_manifest(job.manifest, order, offer(), MACHINE, 3600)
+    terms = make_terms(
+        order, offer(), job.manifest, MEASURED, parties.make_settings(tmp_path), NOW, 0
+    )
+    assert (terms.window, terms.bond, terms.price_per_segment) == (0, 0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"expires_at": NOW - 1}, "expired"),
+        ({"listing_id": b"\4" * 32}, "not_mine"),
+        ({"token": parties.RENTER.address}, "unsupported"),
+        ({"arbiter": parties.RENTER.address}, "unsupported"),
+        ({"max_price_per_hour": 3_599_999}, "over_budget"),
+        ({"verification": Verification.RERUN.bit}, "unsupported"),
+        ({"verification": 9}, "unsupported"),
+        ({"min_stake": 10**9 + 1}, "over_budget"),
+    ],
+)
+def test_when_an_order_breaks_the_offer_then_it_is_declined(
+    chain: FakeChain, job: parties.Job, change: dict[str, Any], code: str
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain, **change)
+    with pytest.raises(OrderRejected) as refused:
+        check_order(order, offer(), NOW, 10**9)
+    assert refused.value.code == code
+
+
+def test_when_the_offer_has_lapsed_then_the_order_is_declined(
+    chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain)
+    with pytest.raises(OrderRejected, match="take a fresh one"):
+        check_order(order, offer(expires_at=NOW), NOW, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"hardware_class": b"\5" * 32}, "wrong_class"),
+        ({"image_digest": b"\5" * 32}, "unsupported"),
+        ({"memory_bytes": 2 * GIB + 1}, "too_large"),
+        ({"disk_bytes": 2 * GIB + 1}, "too_large"),
+        ({"threads": 3}, "too_large"),
+        ({"gpu": "H200", "gpu_count": 1}, "too_large"),
+    ],
+)
+def test_when_the_machine_is_too_small_then_the_order_is_declined(
+    tmp_path: Path, chain: FakeChain, change: dict[str, Any], code: str
+) -> None:
+    job = parties.make_job(tmp_path, FakeMarket(chain), **change)
+    order, _ = parties.make_order(job, offer(), chain)
+    with pytest.raises(OrderRejected) as refused:
+        check_manifest(job.manifest, order, offer(), MACHINE, 3600)
+    assert refused.value.code == code
+
+
+def test_when_manifest_and_order_differ_in_mode_or_last_too_long_then_it_is_declined(
+    chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain, verification=Verification.METERED.bit)
+    with pytest.raises(OrderRejected, match="different verification modes"):
+        check_manifest(job.manifest, order, offer(), MACHINE, 3600)
+    order, _ = parties.make_order(job, offer(), chain)
+    with pytest.raises(OrderRejected, match="lasts at most"):
+        check_manifest(job.manifest, order, offer(), MACHINE, 599)
+
+
+@pytest.mark.parametrize(
+    ("order_change", "offer_change", "free_stake", "code"),
+    [
+        ({"budget": 11_249}, {}, 10**12, "over_budget"),
+        ({"max_duration_s": 11}, {}, 10**12, "too_long"),
+        ({}, {"max_segments": 4}, 10**12, "too_long"),
+        ({}, {}, 11_249, "busy"),
+    ],
+)
+def test_when_money_or_time_do_not_suffice_then_the_order_is_declined(
+    tmp_path: Path,
+    chain: FakeChain,
+    job: parties.Job,
+    order_change: dict[str, Any],
+    offer_change: dict[str, Any],
+    free_stake: int,
+    code: str,
+) -> None:
+    promised = offer(**offer_change)
+    order, _ = parties.make_order(job, promised, chain, **order_change)
+    settings = parties.make_settings(tmp_path)
+    with pytest.raises(OrderRejected) as refused:
+        make_terms(order, promised, job.manifest, MEASURED, settings, NOW, free_stake)
+    assert refused.value.code == code
+
+
+def test_when_a_metered_segment_is_too_short_then_the_order_is_declined(
+    tmp_path: Path, chain: FakeChain
+) -> None:
+    job = parties.make_job(tmp_path, FakeMarket(chain), verification=Verification.METERED)
+    promised = offer(min_segment_seconds=60)
+    order, _ = parties.make_order(job, promised, chain)
+    with pytest.raises(OrderRejected, match="60 s or more"):
+        make_terms(order, promised, job.manifest, MEASURED, parties.make_settings(tmp_path), NOW, 0)
