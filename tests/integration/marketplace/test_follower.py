@@ -168,6 +168,8 @@ async def test_when_the_chain_lost_blocks_then_the_node_follows_the_shorter_chai
     story.stake()
     story.list_machine()
     state = story.anvil.dump()
+    folder = tmp_path / "own"
+    folder.mkdir()
     own = new_anvil()
     own.kill()
     own.start(state=state)
@@ -176,7 +178,7 @@ async def test_when_the_chain_lost_blocks_then_the_node_follows_the_shorter_chai
             node = await open_node("node", rpc_url=own.rpc_url)
             await follow(node, chain)
             before = await tables(node)
-            await asyncio.to_thread(Story(own, story.deployment, chain, tmp_path).stake, 7)
+            await asyncio.to_thread(Story(own, story.deployment, chain, folder).stake, 7)
             await follow(node, chain)
             assert await tables(node) != before
             own.kill()
