@@ -5,7 +5,6 @@ The class name in snake case is the ``code`` of the API; the docstring is the de
     MarketError
     |-- Refused            400: a signed object or a value breaks a rule
     |-- Unauthenticated    401: no token, or one that no longer holds
-    |-- Forbidden          403: the caller is known, and this is not theirs to do
     |-- Unknown            404: no such object, or not one that the caller may see
     |-- Conflict           409: the object's state does not allow it now
     |-- TooLarge           413: a body or a count is over a limit
@@ -64,13 +63,6 @@ class Unauthenticated(MarketError):
 
     status = HTTPStatus.UNAUTHORIZED
     what_to_do = "Log in with POST /v1/auth/login and send the token as a bearer token."
-
-
-class Forbidden(MarketError):
-    """This is not yours to do."""
-
-    status = HTTPStatus.FORBIDDEN
-    what_to_do = "Use the account that the object names."
 
 
 class Unknown(MarketError):
@@ -146,10 +138,6 @@ class LoginRefused(Unauthenticated):
     """The login message or its signature does not hold."""
 
     what_to_do = "Fetch a nonce, build the message as GET /v1/market says, sign it, log in again."
-
-
-class TokenExpired(Unauthenticated):
-    """The token has expired or is not known."""
 
 
 # Chain objects

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -87,16 +87,6 @@ async def revoke(session: AsyncSession, account: str, reason: str) -> None:
             ArtifactAccess.account == account, ArtifactAccess.reason == reason
         )
     )
-
-
-async def unchecked(session: AsyncSession, limit: int) -> Sequence[str]:
-    """Return artifacts that were never read back."""
-    rows = await session.scalars(
-        select(Artifact.hash)
-        .where(Artifact.checked_at.is_(None), Artifact.state == ArtifactState.STORED)
-        .limit(limit)
-    )
-    return rows.all()
 
 
 async def find(session: AsyncSession, digest: str) -> Artifact | None:

@@ -13,7 +13,6 @@ from marketplace.models import (
     ChainCursor,
     Challenge,
     Commit,
-    CreditEntry,
     Ending,
     Frame,
     Lease,
@@ -75,11 +74,6 @@ async def payments(session: AsyncSession, scope: Scope, lease_id: str) -> list[P
 async def challenges(session: AsyncSession, scope: Scope, lease_id: str) -> list[Challenge]:
     """Return a lease's challenges in chain order."""
     return (await of_leases(session, scope, Challenge, [lease_id]))[lease_id]
-
-
-async def credit_entries(session: AsyncSession, scope: Scope, lease_id: str) -> list[CreditEntry]:
-    """Return all changes of credit that a lease made, in chain order."""
-    return (await of_leases(session, scope, CreditEntry, [lease_id]))[lease_id]
 
 
 async def confirmed_block(session: AsyncSession, scope: Scope) -> int:

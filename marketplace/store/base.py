@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -22,7 +21,6 @@ from blake3 import blake3
 from marketplace.errors import ArtifactRefused, ArtifactTooLarge
 
 CHUNK_BYTES = 1 << 20
-HASH_PATTERN = re.compile(r"[0-9a-f]{64}")
 STALE_UPLOAD_S = 6 * 3_600
 
 
