@@ -84,7 +84,7 @@ class Arbiter(Examiner):
         control = Control()
         whole = in_thread(lambda: self.run_again(case, inputs, "whole", control, from_start=True))
         if case.task.segment == 0:
-            resumed = in_thread(lambda: self.run_again(case, inputs, "resumed", self.control))
+            resumed = in_thread(lambda: self.run_again(case, inputs, "resumed"))
         else:
             resumed = in_thread(lambda: self._resumed(case, inputs))
         runs = Runs(resumed, whole)
@@ -92,7 +92,7 @@ class Arbiter(Examiner):
         return runs
 
     def _resumed(self, case: Case, inputs: CaseInputs) -> SegmentRecord:
-        record = self.run_again(case, inputs, "resumed", self.control)
+        record = self.run_again(case, inputs, "resumed")
         if record.first_step != inputs.first_step:
             raise CheckpointUnusable("the state claims another place in the job than its opening")
         return record
@@ -110,9 +110,7 @@ class Arbiter(Examiner):
             # Nothing to compare the whole run with: only a second one like it can be.
             inputs = self.inputs(market, case)
             third = result_of(
-                in_thread(
-                    lambda: self.run_again(case, inputs, "third", self.control, from_start=True)
-                )
+                in_thread(lambda: self.run_again(case, inputs, "third", from_start=True))
             )
         fraud, why = judge(opening, resumed, whole, third)
         if fraud is None:

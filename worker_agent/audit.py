@@ -1,16 +1,14 @@
 """The auditor: re-executes drawn segments blind, compares bit for bit, challenges what differs.
 
-A mismatch is confirmed by a second run of its own before the auditor puts up a bond. Silence of the
-provider is challenged too, shortly before the window closes; silence of the market is not, because
-nobody can tell whose fault it is.
+A mismatch is confirmed by a second run of its own before the auditor puts up a bond, when the
+window leaves time for it. Silence of the provider is challenged too, shortly before the window
+closes; silence of the market is not, because nobody can tell whose fault it is.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Final
 
 from client_sdk.chain.errors import CallReverted
@@ -21,9 +19,8 @@ from contracts.bindings import LeaseStatus, LeaseView, Token
 from worker_agent.case import Case, check_opening
 from worker_agent.context import Context
 from worker_agent.errors import BadArtifact, BadOpening, JobFailed, MarketRefused, WorkerError
-from worker_agent.examine import Examiner, in_thread
+from worker_agent.examine import Examiner
 from worker_agent.exchange import AuditKind, give_outcome
-from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.replay import CheckpointUnusable
@@ -33,17 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Least and most block time, in seconds, that is kept for a challenge before a window closes.
 _MARGIN_S: Final = (6, 900)
-#: A window that ends within this many seconds leaves no time for two runs one after the other.
-_HURRY_S: Final = 90
 _ALLOWANCE: Final = 1 << 128
-
-
-@dataclass(frozen=True, slots=True)
-class Second:
-    """A confirming run."""
-
-    run: Future[SegmentRecord]
-    control: Control
 
 
 class Auditor(Examiner):
@@ -54,7 +41,7 @@ class Auditor(Examiner):
 
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
-        self._second: dict[str, Second] = {}
+        self._took: dict[str, float] = {}
         self._seen: dict[tuple[str, AuditState], float] = {}
 
     def step(self, market: Market, case: Case) -> None:
@@ -81,8 +68,9 @@ class Auditor(Examiner):
         inputs = self.inputs(market, case)
         known, record = self.recall(case, "first")
         if not known:
+            begun = time.monotonic()
             try:
-                record = self.run_again(case, inputs, "first", self.control)
+                record = self.run_again(case, inputs, "first")
             except CheckpointUnusable as error:
                 log.warning("%s: %s", case.short, error)
                 record = None
@@ -92,11 +80,9 @@ class Auditor(Examiner):
                 return
             if record is not None and record.first_step != inputs.first_step:
                 record = None  # the state claims another place in the job than its opening
+            self._took[case.task.audit_id] = time.monotonic() - begun
             self.remember(case, "first", record)
         self.report(market, case, record)
-        if case.history.terms.window < _HURRY_S:
-            # No time to confirm a mismatch later: begin now, and drop it when the states agree.
-            self._confirm_ahead(market, case)
 
     def _compare(self, market: Market, case: Case) -> None:
         opening = check_opening(case, case.task.opening, case.task.segment)
@@ -105,43 +91,37 @@ class Auditor(Examiner):
             self._execute_silently(market, case)
             return
         if record is not None and agrees(record, opening):
-            self._drop_second(case)
             evidence = {"state_hash": "0x" + record.state_hash.hex()}
             give_outcome(market, case.task.audit_id, True, evidence)
             log.info("%s: agreed", case.short)
             return
-        log.warning("%s: MISMATCH, running it again", case.short)
-        if self._confirmed(market, case, record):
+        log.warning("%s: MISMATCH", case.short)
+        if not self._time_for_second(case):
+            # The arbiter executes it twice anyway; a window that has closed is closed for ever.
             self._challenge(market, case, "the states differ")
+        elif self._confirmed(market, case, record):
+            self._challenge(market, case, "the states differ in two runs")
 
     def _execute_silently(self, market: Market, case: Case) -> None:
         """The journal lost the result that was reported: compute it again."""
         try:
-            record = self.run_again(case, self.inputs(market, case), "first", self.control)
+            record = self.run_again(case, self.inputs(market, case), "first")
         except CheckpointUnusable:
             self.remember(case, "first", None)
         else:
             self.remember(case, "first", record)
 
-    def _confirm_ahead(self, market: Market, case: Case) -> Second:
-        with self._lock:
-            known = self._second.get(case.task.audit_id)
-            if known is None:
-                inputs, control = self.inputs(market, case), Control()
-                run = in_thread(lambda: self.run_again(case, inputs, "second", control))
-                known = self._second[case.task.audit_id] = Second(run, control)
-        return known
-
-    def _drop_second(self, case: Case) -> None:
-        with self._lock:
-            known = self._second.pop(case.task.audit_id, None)
-        if known is not None:
-            known.control.cancel("the states agree")
+    def _time_for_second(self, case: Case) -> bool:
+        """Whether another run like the first ends well before the window closes."""
+        chain = self.context.chain
+        closes = matures_at(case.history.terms, chain.lease(case.task.lease_id))
+        needed = 1.5 * self._took.get(case.task.audit_id, 0.0) + _MARGIN_S[0]
+        return closes - chain.now() > needed
 
     def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:
         """Whether a second run gives the same as the first: then it is not this machine's error."""
         try:
-            second: SegmentRecord | None = self._confirm_ahead(market, case).run.result()
+            second: SegmentRecord | None = self.run_again(case, self.inputs(market, case), "second")
         except CheckpointUnusable:
             second = None
         except WorkerError as error:

@@ -50,6 +50,8 @@ class CaseInputs:
     """State before the segment; ``None`` for segment 0."""
     first_step: int
     """Step at which the segment starts, as committed."""
+    state_before: bytes | None
+    """Committed state before the segment; ``None`` for segment 0."""
 
     @property
     def manifest(self) -> JobManifest:
@@ -150,10 +152,10 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
     beacon = context.chain.beacon(case.history.opened.block_number)
     if beacon is None:
         raise RejectedInput("the beacon after the opening is not known")
-    checkpoint, first_step = None, 0
+    checkpoint, first_step, state_before = None, 0, None
     if task.segment > 0:
         opening = check_opening(case, task.inputs.opening, task.segment - 1)
-        first_step = opening.end_step
+        first_step, state_before = opening.end_step, opening.state_hash
         if artifacts.checkpoint is None:
             raise BadArtifact("there is no checkpoint among the inputs")
         target = folder / f"before-{task.segment}"
@@ -168,6 +170,7 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
         seed=job_seed(task.lease_id, beacon),
         checkpoint=checkpoint,
         first_step=first_step,
+        state_before=state_before,
     )
 
 

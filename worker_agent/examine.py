@@ -26,12 +26,12 @@ from worker_agent.case import (
     opened_block_hint,
 )
 from worker_agent.context import Context
-from worker_agent.errors import NetworkFailed, RejectedInput
+from worker_agent.errors import NetworkFailed, ProviderFault, RejectedInput
 from worker_agent.exchange import AuditKind, AuditTask, give_report, parse_task
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import Replay, replay
+from worker_agent.replay import Replay, ReplayCancelled, replay
 
 log = logging.getLogger(__name__)
 _OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditState.EXPIRED}
@@ -67,7 +67,8 @@ class Examiner(ABC):
         self._registered: dict[str, float] = {}
         self._lock = threading.RLock()
         self._inputs: dict[bytes, CaseInputs] = {}
-        self.control = Control()
+        self._controls: dict[str, Control] = {}
+        self._tasks: dict[str, AuditTask] = {}
 
     @abstractmethod
     def step(self, market: Market, case: Case) -> None:
@@ -76,6 +77,7 @@ class Examiner(ABC):
     def tick(self) -> None:
         """Register, look for cases, and give each one a thread."""
         self.context.sender.maintain()
+        self._drop_pointless()
         failure: NetworkFailed | None = None
         for market in self.context.markets.values():
             try:
@@ -88,7 +90,10 @@ class Examiner(ABC):
 
     def close(self) -> None:
         """Drop what is running."""
-        self.control.cancel("the daemon stops")
+        with self._lock:
+            controls = list(self._controls.values())
+        for control in controls:
+            control.cancel("the daemon stops")
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def report(self, market: Market, case: Case, record: SegmentRecord | None) -> None:
@@ -133,13 +138,25 @@ class Examiner(ABC):
                 self._inputs[key] = known
         return known
 
+    def control_of(self, case: Case) -> Control:
+        """Ends all runs of a case."""
+        with self._lock:
+            return self._controls.setdefault(case.task.audit_id, Control())
+
     def run_again(
-        self, case: Case, inputs: CaseInputs, name: str, control: Control, from_start: bool = False
+        self,
+        case: Case,
+        inputs: CaseInputs,
+        name: str,
+        control: Control | None = None,
+        from_start: bool = False,
     ) -> SegmentRecord:
         """Execute the case's segment; ``name`` tells several runs of one case apart.
 
         Parameters
         ----------
+        control:
+            Ends this run; default: the one that ends all runs of the case.
         from_start:
             Run everything from segment 0 on, without the handed-over checkpoint.
         """
@@ -160,7 +177,7 @@ class Examiner(ABC):
                     limit_s=self.limit_s(case),
                     max_bytes=min(_MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
                 ),
-                control,
+                control or self.control_of(case),
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -192,7 +209,19 @@ class Examiner(ABC):
             working = self._working.get(task.audit_id)
             busy = working is not None and not working.done()
             if task.kind is self.kind and task.state not in _OVER and not busy:
+                self._tasks[task.audit_id] = task
                 self._working[task.audit_id] = self._pool.submit(self._guarded, market, task)
+
+    def _drop_pointless(self) -> None:
+        """Cancel runs of segments that were paid meanwhile: others may still be in time."""
+        for audit_id, working in list(self._working.items()):
+            task = self._tasks[audit_id]
+            if working.done():
+                continue
+            if not open_to_challenge(self.context.chain.lease(task.lease_id), task.segment):
+                with self._lock:
+                    control = self._controls.setdefault(audit_id, Control())
+                control.cancel("the segment is paid or the lease closed")
 
     def _guarded(self, market: Market, task: AuditTask) -> None:
         try:
@@ -202,7 +231,9 @@ class Examiner(ABC):
             hint = opened_block_hint(market, task.lease_id)
             case = check_case(self.context, market, task, hint, self.hardware_class)
             self.step(market, case)
-        except (RejectedInput, NetworkFailed) as error:
+        except ReplayCancelled as error:
+            log.info("%s: dropped: %s", task.audit_id, error)
+        except (RejectedInput, NetworkFailed, ProviderFault) as error:
             self._warn(market.url, task.audit_id, f"{type(error).__name__}: {error}")
         except Exception:  # the edge of a thread: the next turn takes the case again
             log.exception("%s %s broke", self.kind, task.audit_id)

@@ -24,6 +24,7 @@ from worker_agent.settings import WorkerSettings
 #: Part of the measured duration of a segment that no segment undercuts; protocol: at most half.
 _MIN_SEGMENT_PART: Final = 0.4
 _START_SPARE_S: Final = 120
+_RULING_SPARE_S: Final = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,19 +177,25 @@ def make_terms(
         max_duration=order.max_duration_s,
         predecessor=ZERO_HASH,
         nonce=secrets.randbits(64),
-        **_periods(manifest, segment_s, settings, order.max_duration_s),
+        **_periods(manifest, segment_s, segments, settings, order.max_duration_s),
     )
 
 
 def _periods(
-    manifest: JobManifest, segment_s: float, settings: WorkerSettings, max_duration_s: int
+    manifest: JobManifest,
+    segment_s: float,
+    segments: int,
+    settings: WorkerSettings,
+    max_duration_s: int,
 ) -> dict[str, int]:
     """Periods that leave time for segments of this length, and are no shorter than our own."""
     first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
+    # The arbiter runs the job from its start, beside the challenged segment alone.
+    whole = math.ceil(1.5 * segments * segment_s) + _RULING_SPARE_S
     return {
-        # An audit executes a segment twice in the worst case, and the arbiter likewise.
+        # An audit executes a segment twice in the worst case.
         "window": 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10),
-        "dispute_timeout": max(settings.dispute_timeout_s, math.ceil(3 * segment_s) + 10),
+        "dispute_timeout": max(settings.dispute_timeout_s, 0 if manifest.metered else whole),
         "commit_grace": max(settings.commit_grace_s, math.ceil(1.5 * segment_s) + 10),
         "first_commit_within": min(first, max_duration_s),
         "min_segment_seconds": int(segment_s * _MIN_SEGMENT_PART),

@@ -1,9 +1,15 @@
-"""Executes segments of a lease again, blind, in this machine's own sandbox."""
+"""Executes segments of a lease again, blind, in this machine's own sandbox.
+
+The program must not be able to tell an audit from the job: else the renter's code computes
+something else under audit, and an honest provider is slashed. So it is started in the same mode and
+is not told at which segment its result will be taken; it is killed once that segment is here. *Not
+covered:* a program that reads the clock.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +58,9 @@ class Replay:
         Deadline of the whole, in seconds.
     max_bytes
         Largest accepted tensor file.
+    state_before
+        State that was committed for the end of the segment before the last one, when it is to be
+        held against this run's own.
     """
 
     inputs: JobInputs
@@ -64,6 +73,13 @@ class Replay:
     folder: Path
     limit_s: float
     max_bytes: int
+    state_before: bytes | None = None
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """Segments whose checkpoints are taken."""
+        keeps = self.state_before is not None and self.segment > self.start_segment
+        return frozenset({self.segment, self.segment - 1} if keeps else {self.segment})
 
 
 def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
@@ -80,13 +96,12 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
     """
     store = LeaseStore(task.folder)
     work = Work(
-        mode=Mode.AUDIT,
+        mode=Mode.TRAIN,  # as the provider ran it
         inputs=task.inputs,
         lease_id=task.lease_id,
         seed=task.seed,
         start_segment=task.start_segment,
         max_segments=task.max_segments,
-        stop_after_segment=task.segment,
         resume=task.resume,
         wall_time_s=task.limit_s,
     )
@@ -95,12 +110,18 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
         with jobs.start(work) as process:
 
             def hear(event: Mapping[str, Any]) -> None:
-                if event.get("event") != "segment":
+                index = event.get("segment")
+                if event.get("event") != "segment" or type(index) is not int or taken:
                     return
-                if event.get("segment") == task.segment:
-                    taken.append(store.take_segment(process, task.segment, task.max_bytes))
+                folder = None
+                if index in task.wanted:
+                    folder = store.take_segment(process, index, task.max_bytes)
+                if folder is not None and index == task.segment:
+                    taken.append(folder)
+                    process.kill()
+                    return
                 try:
-                    process.send({"command": "taken", "segment": event.get("segment")})
+                    process.send({"command": "taken", "segment": index})
                 except ControlClosed:
                     return  # it has ended by itself
 
@@ -118,6 +139,36 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
     if outcome.kind is OutcomeKind.JOB_FAILED:
         raise JobFailed(outcome.text, outcome.code)
     raise ProviderFault(f"the replay gave no segment: {outcome.kind}: {outcome.text}")
+
+
+def replay_whole(
+    jobs: Jobs, task: Replay, control: Control
+) -> tuple[SegmentRecord, SegmentRecord | None]:
+    """Run from the job's start, and the last segment once more where the commit is wrong before it.
+
+    The second run goes on from the own checkpoint before the last segment, which is right where the
+    handed-over one is not. It tells whether the job can be resumed at all: only then do states that
+    differ from the committed ones prove anything.
+
+    Raises
+    ------
+    WorkerError
+        As `replay`.
+    """
+    record = replay(jobs, task, control)
+    if task.state_before is None or task.segment == task.start_segment:
+        return record, None
+    before = LeaseStore(task.folder).segment(task.segment - 1)
+    if checkpoint_hash(before) == task.state_before:
+        return record, None
+    again = replace(
+        task,
+        start_segment=task.segment,
+        resume=before,
+        folder=task.folder / "again",
+        state_before=None,
+    )
+    return record, replay(jobs, again, control)
 
 
 def _read(folder: Path, task: Replay) -> SegmentRecord:
