@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.checkpoint import STATE_NAME, STATE_SCHEMA, TENSORS_NAME
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.statehash import StateHasher
-
-TENSORS_NAME: Final = "checkpoint.safetensors"
-STATE_NAME: Final = "state.json"
-RECORD_NAME: Final = "record.json"
-NAMES: Final = (TENSORS_NAME, STATE_NAME, RECORD_NAME)
 
 MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 MAX_STATE_BYTES: Final = 16 * 1024 * 1024
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
-_STATE_SCHEMA: Final = "gridlease/training-state/1"
 _MAX_TENSORS: Final = 1_000_000
 _TYPES: Final = {
     "F64": "float64",
@@ -89,8 +84,8 @@ def _read_state(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_STATE_BYTES:
         raise BadCheckpoint(f"{STATE_NAME} is larger than {MAX_STATE_BYTES} bytes")
     document = parse_json(path.read_bytes(), max_bytes=MAX_STATE_BYTES)
-    if not isinstance(document, dict) or document.get("schema") != _STATE_SCHEMA:
-        raise BadCheckpoint(f"{STATE_NAME} is not of schema {_STATE_SCHEMA}")
+    if not isinstance(document, dict) or document.get("schema") != STATE_SCHEMA:
+        raise BadCheckpoint(f"{STATE_NAME} is not of schema {STATE_SCHEMA}")
     state = document.get("state")
     if not isinstance(state, dict):
         raise BadCheckpoint(f"{STATE_NAME} holds no state")

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from client_sdk.protocol.checkpoint import RECORD_NAME, STATE_NAME, STATE_SCHEMA, TENSORS_NAME
 from client_sdk.protocol.trace import state_hash
 from client_sdk.training.errors import (
     CheckpointBrokenError,
@@ -27,11 +28,6 @@ from client_sdk.training.errors import (
     UnsupportedValueError,
 )
 from client_sdk.training.state import CapturedState, restore_module
-
-SCHEMA = "gridlease/training-state/1"
-TENSORS_NAME = "checkpoint.safetensors"
-STATE_NAME = "state.json"
-RECORD_NAME = "record.json"
 
 # Element types that both a state hash and a safetensors file have a name for.
 DTYPE_NAMES = {
@@ -108,7 +104,11 @@ def write_folder(
         unfinished.mkdir(parents=True)
         save_file(captured.tensors, unfinished / TENSORS_NAME)
         _sync(unfinished / TENSORS_NAME)
-        document = {"schema": SCHEMA, "state_hash": f"0x{digest.hex()}", "state": captured.tree}
+        document = {
+            "schema": STATE_SCHEMA,
+            "state_hash": f"0x{digest.hex()}",
+            "state": captured.tree,
+        }
         write_json(unfinished / STATE_NAME, document)
         if record is not None:
             write_json(unfinished / RECORD_NAME, record)
@@ -138,8 +138,8 @@ def read_folder(folder: Path) -> tuple[CapturedState, bytes]:
         tensors = {n: t.clone() for n, t in load_file(folder / TENSORS_NAME).items()}
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointBrokenError(f"the checkpoint cannot be read: {error}") from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise CheckpointBrokenError(f"{STATE_NAME} is not of schema {SCHEMA}")
+    if not isinstance(document, dict) or document.get("schema") != STATE_SCHEMA:
+        raise CheckpointBrokenError(f"{STATE_NAME} is not of schema {STATE_SCHEMA}")
     try:
         digest = bytes.fromhex(document["state_hash"].removeprefix("0x"))
         return CapturedState(tensors, dict(document["state"])), digest

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from client_sdk.protocol.checkpoint import RECORD_NAME
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.training.errors import TrainingError
 from client_sdk.training.options import LocalOptions
@@ -139,7 +140,7 @@ def _run_child(settings: dict[str, Any], script: Path, args: list[str]) -> None:
 
 
 def _differences(whole: Path, again: Path) -> list[str]:
-    from client_sdk.training.checkpoint import RECORD_NAME, read_folder
+    from client_sdk.training.checkpoint import read_folder
     from client_sdk.training.state import differences
 
     first, second = (

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from client_sdk.protocol.checkpoint import STATE_NAME
 from client_sdk.training import determinism
-from client_sdk.training.checkpoint import STATE_NAME
 from client_sdk.training.errors import NotBegunError, OptionError
 from client_sdk.training.options import LocalOptions
 
