@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.canonical import ZERO_HASH
+from client_sdk.protocol.money import price_per_segment_up
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
@@ -23,6 +24,12 @@ from client_sdk.protocol.verification import Verification
 
 BPS = 10_000
 SECONDS_PER_HOUR = 3600
+LONGEST_PER_LEAST = 3
+"""A segment may be priced as this many times the least duration that the terms name.
+
+The contract enforces the least duration, nobody the longest: without this bound a provider could
+price seconds of work as hours.
+"""
 
 
 class Rule(StrEnum):
@@ -246,6 +253,12 @@ def _money(terms: Terms, facts: TermsFacts, policy: Policy) -> Iterator[Finding]
             Rule.PRICE,
             f"costs {terms.cost}, more than {order.max_duration_s} s at the offered price",
         )
+    priced_s = LONGEST_PER_LEAST * (terms.min_segment_seconds + 1)
+    if terms.price_per_segment > price_per_segment_up(offer.price_per_hour, priced_s):
+        yield Finding(
+            Rule.PRICE,
+            f"{terms.price_per_segment} for segments of {terms.min_segment_seconds} s or more",
+        )
     yield from _shares(terms.fee_bps, terms.audit_bps, policy)
     if terms.fee_bps > offer.fee_bps or terms.audit_bps > offer.audit_bps:
         yield Finding(Rule.FEE, "a larger fee or audit share than offered")
@@ -285,6 +298,8 @@ def _times(terms: Terms, facts: TermsFacts, policy: Policy) -> Iterator[Finding]
         policy.min_dispute_s <= terms.dispute_timeout <= policy.max_dispute_s
     ):
         yield Finding(Rule.DISPUTE, f"disputes may last {terms.dispute_timeout} s")
+    if facts.verification is not Verification.METERED:
+        yield from _time_to_audit(terms, facts.offer, policy)
     if terms.max_duration > facts.order.max_duration_s:
         allowed = facts.order.max_duration_s
         yield Finding(Rule.DURATION, f"runs {terms.max_duration} s; the order allows {allowed}")
@@ -297,3 +312,16 @@ def _times(terms: Terms, facts: TermsFacts, policy: Policy) -> Iterator[Finding]
         yield Finding(Rule.EXPIRY, f"can be opened for {left} s")
     if facts.order.expired(now):
         yield Finding(Rule.EXPIRY, "the order has expired")
+
+
+def _time_to_audit(terms: Terms, offer: Offer, policy: Policy) -> Iterator[Finding]:
+    """Windows in which no re-execution can end would let every cheat pass.
+
+    The length of a segment is what the provider is paid for. An auditor executes one, and again to
+    confirm; the arbiter executes the job from its start.
+    """
+    seconds = (terms.price_per_segment - 1) * SECONDS_PER_HOUR // max(offer.price_per_hour, 1)
+    if terms.window < 2 * seconds:
+        yield Finding(Rule.WINDOW, f"no time to audit segments of {seconds} s in {terms.window} s")
+    if terms.dispute_timeout < min(terms.segments * seconds, policy.max_dispute_s):
+        yield Finding(Rule.DISPUTE, f"no time to rule in {terms.dispute_timeout} s")

@@ -88,13 +88,14 @@ TERMS = Terms(
     audit_bps=100,
     window=20,
     commit_grace=15,
-    dispute_timeout=20,
+    dispute_timeout=200,
     open_by=NOW + 60,
     first_commit_within=600,
     max_duration=1800,
     min_segment_seconds=1,
     nonce=3,
 )
+LONG = {"window": 400, "dispute_timeout": 6_000, "min_segment_seconds": 100}
 FACTS = TermsFacts(
     order=ORDER,
     offer=OFFER,
@@ -179,8 +180,8 @@ def test_when_the_terms_keep_every_rule_then_nothing_is_found():
         ({"predecessor": JOB}, {Rule.PREDECESSOR}),
         ({"segments": 31, "bond": 31_000}, {Rule.SEGMENTS}),
         ({"segments": 0, "bond": 0}, {Rule.SEGMENTS}),
-        ({"price_per_segment": 33_334, "bond": 1_000_020}, {Rule.PRICE}),
-        ({"price_per_segment": 10_002, "bond": 300_060}, {Rule.PRICE}),
+        ({"price_per_segment": 33_334, "bond": 1_000_020, **LONG}, {Rule.PRICE}),
+        ({"price_per_segment": 10_002, "bond": 300_060, **LONG}, {Rule.PRICE}),
         ({"fee_bps": 501}, {Rule.FEE}),
         ({"fee_bps": 201}, {Rule.FEE}),
         ({"audit_bps": 101}, {Rule.FEE}),
@@ -233,5 +234,22 @@ def test_when_the_job_is_metered_then_a_window_is_refused_and_no_bond_is_wanted(
 
 def test_when_segment_prices_were_rounded_up_then_the_sum_may_exceed_by_one_unit_each():
     # 30 segments of 60 s at 600 000 per hour cost exactly 300 000; each may be one unit dearer.
-    terms = replace(TERMS, price_per_segment=10_001, bond=300_030)
+    terms = replace(TERMS, price_per_segment=10_001, bond=300_030, **LONG)
     assert check_terms(terms, FACTS, POLICY) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        # 1 000 are 6 s at the offered price: an audit and its confirmation do not fit.
+        ({"window": 9}, Rule.WINDOW),
+        # The arbiter executes up to 30 such segments.
+        ({"dispute_timeout": 149}, Rule.DISPUTE),
+        # Paid for 6 s, but free to commit a segment every moment.
+        ({"min_segment_seconds": 0}, Rule.PRICE),
+    ],
+)
+def test_when_terms_leave_no_time_to_audit_or_price_time_that_need_not_pass_then_refused(
+    changes, rule
+):
+    assert rules(check_terms(replace(TERMS, **changes), FACTS, POLICY)) == {rule}
