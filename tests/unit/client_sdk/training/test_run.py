@@ -333,3 +333,22 @@ def test_when_data_are_asked_for_by_name_then_any_suffix_is_found(tmp_path: Path
     assert training.data_path("folder") == tmp_path / "folder"
     with pytest.raises(training.OptionError, match="no data named 'other'"):
         training.data_path("other")
+
+
+def test_when_gradients_are_scaled_then_the_scaler_is_resumed_too(make: Make) -> None:
+    def train(name: str, *, max_segments: int = 3, resume: bool = False) -> bytes:
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=2)
+        toy = make(name, begin={"max_segments": max_segments, "resume": resume}, scaler=scaler)
+        for _ in toy.run.steps():
+            loss = toy.model(torch.randn(3, 4)).square().mean()
+            toy.optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(toy.optimizer)
+            scaler.update()
+        assert scaler.get_scale() > 4
+        return toy.record(max_segments - 1).state_hash
+
+    whole = train("whole")
+    train("parts", max_segments=1)
+
+    assert train("parts", resume=True) == whole
