@@ -19,10 +19,12 @@ from eth_account.signers.local import LocalAccount
 from client_sdk import sealing
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.bundle import pack_folder
-from client_sdk.protocol.canonical import ZERO_HASH, canonical_json, to_hex
+from client_sdk.protocol.canonical import ZERO_HASH, canonical_json
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import Progress
+from client_sdk.protocol.records import SegmentRecord
+from client_sdk.protocol.trace_document import TraceDocument
 from worker_agent.errors import MarketRefused
 from worker_agent.frames import post_frames
 from worker_agent.journal import Journal
@@ -34,7 +36,6 @@ from worker_agent.vouchers import refresh_voucher
 
 log = logging.getLogger(__name__)
 _KIND: Final = "delivery"
-_TRACE_SCHEMA: Final = "gridlease/trace/1"
 
 
 class Deliverer:
@@ -196,7 +197,7 @@ class Deliverer:
         aad = kind if segment is None else f"{kind}:{segment}"
         try:
             if kind == "trace":
-                plain.write_bytes(canonical_json(self._trace(record)))
+                plain.write_bytes(canonical_json(self._trace(record).to_json()))
             elif kind == "checkpoint":
                 assert segment is not None
                 _pack(store.segment(segment), plain)
@@ -206,14 +207,13 @@ class Deliverer:
         finally:
             plain.unlink(missing_ok=True)
 
-    def _trace(self, record: LeaseRecord) -> dict[str, Any]:
+    def _trace(self, record: LeaseRecord) -> TraceDocument:
         """Everything that ties the final checkpoint to the root on the chain."""
         rows = self._leases.segments(record.lease_id)
-        return {
-            "schema": _TRACE_SCHEMA,
-            "records": [row.record for row in rows],
-            "salts": [to_hex(salt_of(record, row.index)) for row in rows],
-        }
+        return TraceDocument(
+            records=tuple(SegmentRecord.from_json(row.record) for row in rows),
+            salts=tuple(salt_of(record, row.index) for row in rows),
+        )
 
     def _post_progress(self, record: LeaseRecord, market: Market) -> None:
         rows = self._leases.segments(record.lease_id)
