@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from worker_agent.runtime.exits import ExitCode
 from worker_agent.sandbox.base import Exit, ExitReason, SandboxProcess
 
 _END: Final = object()
 _GRACE_S: Final = 3.0
 _MAX_WAITING: Final = 1000
 _MAX_TEXT: Final = 4000
-OUR_CODES: Final = frozenset({64, 65, 70})
+OUR_CODES: Final = frozenset({ExitCode.BAD_TASK, ExitCode.BAD_CHECKPOINT, ExitCode.OWN_FAULT})
 """Exit codes of the runtime that mean a fault of worker or machine, not of the renter's code."""
 
 Event = Mapping[str, Any]

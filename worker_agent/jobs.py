@@ -9,29 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.manifest import JobManifest
 from worker_agent.inputs import JobInputs
+from worker_agent.runtime.task import SCHEMA as TASK_SCHEMA
+from worker_agent.runtime.task import Mode
 from worker_agent.sandbox.base import Limits, Mount, Sandbox, SandboxProcess, SandboxSpec
 from worker_agent.sandbox.files import make_readable
 from worker_agent.sandbox.mounts import runtime_mounts
 
-_TASK_SCHEMA: Final = "gridlease/task/1"
 _MAX_OUTPUT_BYTES: Final = 1 << 30
 _SPARE_S: Final = 120.0
-
-
-class Mode(StrEnum):
-    """What an execution is for."""
-
-    TRAIN = "train"  # a lease's job
-    AUDIT = "audit"  # segments of a lease, again
-    PROBE = "probe"  # a few steps, to measure them
-    METERED = "metered"  # an unmodified script, paid by time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +46,7 @@ class Work:
         """Content of ``task.json``."""
         manifest = self.inputs.manifest
         task: dict[str, Any] = {
-            "schema": _TASK_SCHEMA,
+            "schema": TASK_SCHEMA,
             "mode": self.mode.value,
             "lease_id": to_hex(self.lease_id),
             "seed": self.seed,

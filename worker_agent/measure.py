@@ -10,8 +10,9 @@ from client_sdk.protocol.wire import Reader
 from worker_agent.errors import JobFailed, ProviderFault, StageTimeout
 from worker_agent.execution import Control, OutcomeKind, follow
 from worker_agent.inputs import JobInputs
-from worker_agent.jobs import Jobs, Mode, Work
+from worker_agent.jobs import Jobs, Work
 from worker_agent.quotes import Measured
+from worker_agent.runtime.task import Mode
 
 PROBE_STEPS: Final = 20
 """Steps of a probe; a job with shorter segments is probed for one segment."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from client_sdk.protocol.canonical import parse_json
 from client_sdk.protocol.errors import MessageError
@@ -20,12 +20,11 @@ from worker_agent.checkpoints import RECORD_NAME, checkpoint_hash
 from worker_agent.errors import BadCheckpoint, JobFailed, ProviderFault
 from worker_agent.execution import Control, OutcomeKind, follow
 from worker_agent.inputs import JobInputs
-from worker_agent.jobs import Jobs, Mode, Work
+from worker_agent.jobs import Jobs, Work
+from worker_agent.runtime.exits import ExitCode
+from worker_agent.runtime.task import Mode
 from worker_agent.sandbox.errors import ControlClosed, SandboxError
 from worker_agent.store import LeaseStore
-
-BAD_CHECKPOINT_CODE: Final = 65
-"""Exit code of the runtime when the state cannot be resumed from."""
 
 
 class CheckpointUnusable(BadCheckpoint):
@@ -134,7 +133,7 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
         raise ReplayCancelled(outcome.text)
     if taken:
         return _read(taken[-1], task)
-    if outcome.code == BAD_CHECKPOINT_CODE:
+    if outcome.code == ExitCode.BAD_CHECKPOINT:
         raise CheckpointUnusable(outcome.text)
     if outcome.kind is OutcomeKind.JOB_FAILED:
         raise JobFailed(outcome.text, outcome.code)

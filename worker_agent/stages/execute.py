@@ -13,7 +13,8 @@ from client_sdk.protocol.trace import MAX_METRICS
 from worker_agent.errors import JobFailed
 from worker_agent.execution import Outcome, OutcomeKind, follow
 from worker_agent.inputs import JobInputs
-from worker_agent.jobs import Mode, Work
+from worker_agent.jobs import Work
+from worker_agent.runtime.task import Mode
 from worker_agent.sandbox.base import SandboxProcess
 from worker_agent.sandbox.errors import ControlClosed
 from worker_agent.stages.attempt import Attempt
