@@ -5,6 +5,10 @@ carries state outside its checkpoints, or that is not deterministic, makes the t
 nothing is proven against the provider and the ruling is honest. Fraud needs two runs that agree
 with each other and not with the commit. Without inputs there is no ruling: the dispute times out.
 
+A provider that made up the state before the challenged segment too hands over a false checkpoint,
+and the two runs differ for that reason. So when the run from the start does not pass through the
+committed state, the segment is run again from that run's own checkpoint instead.
+
 After a fraud nothing that was still pending is paid: who lied once has proven none of it.
 """
 
@@ -16,14 +20,14 @@ from typing import Final
 
 from client_sdk.chain.errors import CallReverted
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus
 from worker_agent.audit import agrees
 from worker_agent.case import Case, CaseInputs, check_opening
 from worker_agent.context import Context
 from worker_agent.errors import JobFailed, MarketRefused, WorkerError
 from worker_agent.examine import Examiner, in_thread
-from worker_agent.exchange import AuditKind, give_outcome
+from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
@@ -33,12 +37,14 @@ log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
 
 Result = SegmentRecord | WorkerError
+Pair = tuple[SegmentRecord, SegmentRecord | None]
+"""Result of a run from the start, and of a second one from its own checkpoint where needed."""
 
 
 class Runs:
     """The two runs of one case, side by side."""
 
-    def __init__(self, resumed: Future[SegmentRecord], whole: Future[SegmentRecord]) -> None:
+    def __init__(self, resumed: Future[SegmentRecord], whole: Future[Pair]) -> None:
         self.resumed = resumed
         self.whole = whole
         self.control = Control()
@@ -82,7 +88,7 @@ class Arbiter(Examiner):
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:
         control = Control()
-        whole = in_thread(lambda: self.run_again(case, inputs, "whole", control, from_start=True))
+        whole = in_thread(lambda: self.run_whole(case, inputs, "whole", control))
         if case.task.segment == 0:
             resumed = in_thread(lambda: self.run_again(case, inputs, "resumed"))
         else:
@@ -104,9 +110,9 @@ class Arbiter(Examiner):
             runs.control.cancel("the commit is confirmed")
             self._send(market, case, fraud=False, why="the commit is reproduced")
             return
-        whole = result_of(runs.whole)
-        third: Result | None = None
-        if isinstance(resumed, CheckpointUnusable) and isinstance(whole, SegmentRecord):
+        whole, third = pair_of(runs.whole)
+        usable = third is not None or not isinstance(resumed, CheckpointUnusable)
+        if not usable and isinstance(whole, SegmentRecord):
             # Nothing to compare the whole run with: only a second one like it can be.
             inputs = self.inputs(market, case)
             third = result_of(
@@ -152,8 +158,11 @@ def judge(
         What the provider committed to, checked against the chain.
     resumed:
         Result of the run from the handed-over checkpoint.
-    whole, third:
-        Results of the runs from the job's start.
+    whole:
+        Result of the run from the job's start.
+    third:
+        Result of another one, or of a run from the checkpoint of ``whole``: it then stands for
+        ``resumed``, whose start was not a state of this job.
 
     Returns
     -------
@@ -163,14 +172,24 @@ def judge(
     records = [run for run in (resumed, whole, third) if isinstance(run, SegmentRecord)]
     if any(agrees(record, opening) for record in records):
         return False, "the commit is reproduced"
+    if third is not None:
+        records = [run for run in (whole, third) if isinstance(run, SegmentRecord)]
     if len(records) >= 2:
-        first, second = records[0], records[1]
+        first, second = records
         if first.same_work(second):
             return True, "two runs agree with each other and not with the commit"
         return False, "two own runs differ: the job cannot be replayed"
-    if any(isinstance(run, JobFailed) for run in (resumed, whole)):
+    if any(isinstance(run, JobFailed) for run in (resumed, whole, third)):
         return False, "the job fails here: nothing is proven against the provider"
     return None, "this machine could not run the segment twice"
+
+
+def pair_of(future: Future[Pair]) -> tuple[Result, Result | None]:
+    """Results of a run from the start, or the error that it ended with."""
+    try:
+        return future.result()
+    except WorkerError as error:
+        return error, None
 
 
 def result_of(future: Future[SegmentRecord]) -> Result:

@@ -14,13 +14,13 @@ from typing import Final
 from client_sdk.chain.errors import CallReverted
 from client_sdk.protocol.money import challenge_bond
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus, LeaseView, Token
 from worker_agent.case import Case, check_opening
 from worker_agent.context import Context
 from worker_agent.errors import BadArtifact, BadOpening, JobFailed, MarketRefused, WorkerError
 from worker_agent.examine import Examiner
-from worker_agent.exchange import AuditKind, give_outcome
+from worker_agent.exchange import give_outcome
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.replay import CheckpointUnusable

@@ -13,11 +13,12 @@ from client_sdk.protocol.errors import ProofError
 from client_sdk.protocol.manifest import JobManifest
 from client_sdk.protocol.records import BoundaryOpening
 from client_sdk.protocol.seed import job_seed
+from client_sdk.protocol.states import AuditKind
 from contracts.bindings import LeaseStatus, LeaseView
 from worker_agent.checkpoints import checkpoint_hash
 from worker_agent.context import Context
 from worker_agent.errors import BadArtifact, BadDraw, BadOpening, MarketRefused, RejectedInput
-from worker_agent.exchange import AuditKind, AuditTask
+from worker_agent.exchange import AuditTask
 from worker_agent.history import Commit, LeaseHistory, read_history, recompute_draw
 from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
 from worker_agent.market import Market

@@ -9,13 +9,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.messages import AuditReport
 from client_sdk.protocol.records import SegmentRecord
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus
 from worker_agent.case import (
     Case,
@@ -27,15 +28,16 @@ from worker_agent.case import (
 )
 from worker_agent.context import Context
 from worker_agent.errors import NetworkFailed, ProviderFault, RejectedInput
-from worker_agent.exchange import AuditKind, AuditTask, give_report, parse_task
+from worker_agent.exchange import AuditTask, give_report, parse_task
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import Replay, ReplayCancelled, replay
+from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
 
 log = logging.getLogger(__name__)
 _OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditState.EXPIRED}
 _KIND: Final = "audit"
+T = TypeVar("T")
 _MAX_CHECKPOINT_BYTES: Final = 64 << 30
 _REGISTER_S: Final = 600.0
 _MAX_CASES: Final = 4
@@ -160,27 +162,37 @@ class Examiner(ABC):
         from_start:
             Run everything from segment 0 on, without the handed-over checkpoint.
         """
-        task, terms = case.task, case.history.terms
-        folder = self.context.folder("audits") / f"{task.audit_id}-{name}"
+        task = self._replay_of(case, inputs, name, from_start)
         try:
-            return replay(
-                self.jobs,
-                Replay(
-                    inputs=inputs.job,
-                    lease_id=task.lease_id,
-                    seed=inputs.seed,
-                    max_segments=terms.segments,
-                    start_segment=0 if from_start else task.segment,
-                    segment=task.segment,
-                    resume=None if from_start else inputs.checkpoint,
-                    folder=folder,
-                    limit_s=self.limit_s(case),
-                    max_bytes=min(_MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
-                ),
-                control or self.control_of(case),
-            )
+            return replay(self.jobs, task, control or self.control_of(case))
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(task.folder, ignore_errors=True)
+
+    def run_whole(
+        self, case: Case, inputs: CaseInputs, name: str, control: Control
+    ) -> tuple[SegmentRecord, SegmentRecord | None]:
+        """Execute the job from its start up to the case's segment; see `replay_whole`."""
+        task = self._replay_of(case, inputs, name, from_start=True)
+        try:
+            whole = replace(task, state_before=inputs.state_before)
+            return replay_whole(self.jobs, whole, control)
+        finally:
+            shutil.rmtree(task.folder, ignore_errors=True)
+
+    def _replay_of(self, case: Case, inputs: CaseInputs, name: str, from_start: bool) -> Replay:
+        task = case.task
+        return Replay(
+            inputs=inputs.job,
+            lease_id=task.lease_id,
+            seed=inputs.seed,
+            max_segments=case.history.terms.segments,
+            start_segment=0 if from_start else task.segment,
+            segment=task.segment,
+            resume=None if from_start else inputs.checkpoint,
+            folder=self.context.folder("audits") / f"{task.audit_id}-{name}",
+            limit_s=self.limit_s(case),
+            max_bytes=min(_MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
+        )
 
     @abstractmethod
     def limit_s(self, case: Case) -> float:
@@ -245,9 +257,9 @@ class Examiner(ABC):
             log.warning("%s at %s: %s", name, url, text)
 
 
-def in_thread(action: Callable[[], SegmentRecord]) -> Future[SegmentRecord]:
+def in_thread(action: Callable[[], T]) -> Future[T]:
     """Run one re-execution beside others."""
-    future: Future[SegmentRecord] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:

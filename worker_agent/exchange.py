@@ -11,7 +11,6 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from client_sdk.protocol.addresses import checksum_address
@@ -19,20 +18,13 @@ from client_sdk.protocol.canonical import hash_from_hex
 from client_sdk.protocol.errors import MessageError, ProtocolError
 from client_sdk.protocol.ids import IdKind, check_id
 from client_sdk.protocol.records import BoundaryOpening
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from client_sdk.protocol.wire import Reader, check_text
 from worker_agent.errors import RejectedInput
 from worker_agent.market import Json, Market
 
 MAX_SEALED_KEY_BYTES: Final = 1024
 _MAX_DATA_ITEMS: Final = 256
-
-
-class AuditKind(StrEnum):
-    """Why a segment is re-executed."""
-
-    AUDIT = "audit"  # the beacon drew it after a commit
-    ARBITRATION = "arbitration"  # somebody challenged it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,14 +14,13 @@ from typing import Final
 from client_sdk import sealing
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.jobspec import Audit
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from worker_agent.case import Case, check_case
 from worker_agent.context import Context
 from worker_agent.delivery import Deliverer
 from worker_agent.errors import BadDraw, NetworkFailed, RejectedInput
 from worker_agent.exchange import (
     AuditInputs,
-    AuditKind,
     AuditTask,
     give_inputs,
     give_opening,

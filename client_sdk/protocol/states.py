@@ -83,6 +83,15 @@ class AttemptState(StrEnum):
     FAILED = "failed"
 
 
+class AuditKind(StrEnum):
+    """Why a segment is executed again."""
+
+    #: The beacon drew it after a commit.
+    AUDIT = "audit"
+    #: Somebody challenged it on chain; the arbiter decides.
+    ARBITRATION = "arbitration"
+
+
 class AuditState(StrEnum):
     """Where the exchange between auditor, or arbiter, and worker is."""
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.messages import AuditReport, BoundaryOpening
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import AuditKind, AuditState
 from marketplace import models
 from marketplace.audits import repository, service
 from marketplace.audits.schemas import (
@@ -27,7 +27,7 @@ from marketplace.audits.schemas import (
 )
 from marketplace.clock import now
 from marketplace.context import Market
-from marketplace.domain.states import AuditKind, AuditorRole
+from marketplace.domain.states import AuditorRole
 from marketplace.errors import (
     ArtifactUnknown,
     AuditNotReported,

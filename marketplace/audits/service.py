@@ -19,14 +19,14 @@ from client_sdk.protocol.draw import draw_audits
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import AuditReport, BoundaryOpening
-from client_sdk.protocol.states import AuditState, LeaseState
+from client_sdk.protocol.states import AuditKind, AuditState, LeaseState
 from marketplace import models
 from marketplace.artifacts import repository as artifact_rows
 from marketplace.artifacts import service as artifacts
 from marketplace.audits import repository
 from marketplace.context import Market
 from marketplace.domain.events import EventRecord
-from marketplace.domain.states import AuditKind, AuditorRole
+from marketplace.domain.states import AuditorRole
 from marketplace.errors import (
     AuditNotReported,
     AuditOver,

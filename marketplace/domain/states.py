@@ -51,13 +51,6 @@ ARTIFACT_MOVES: Final[Mapping[ArtifactState, frozenset[ArtifactState]]] = {
 }
 
 
-class AuditKind(StrEnum):
-    """Why a segment is executed again."""
-
-    AUDIT = "audit"  # drawn after a commit
-    ARBITRATION = "arbitration"  # challenged on the chain; the arbiter decides
-
-
 class AuditorRole(StrEnum):
     """What a registered account does."""
 

@@ -19,7 +19,7 @@ from client_sdk.protocol.receipt import (
     ReceiptArtifact,
     ReceiptAudit,
 )
-from client_sdk.protocol.states import AuditState, LeaseState
+from client_sdk.protocol.states import AuditKind, AuditState, LeaseState
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.verdicts import Verdict, close_cause, final_verdict
 from marketplace import models
@@ -28,7 +28,6 @@ from marketplace.audits import repository as audit_rows
 from marketplace.context import Market
 from marketplace.domain.events import EventRecord
 from marketplace.domain.ledger import Subject, SubjectKind
-from marketplace.domain.states import AuditKind
 from marketplace.errors import ReceiptPending
 from marketplace.indexer import repository as chain_rows
 from marketplace.jobs.schemas import input_answers
