@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import Any, Final
+from typing import Final
 
 from client_sdk.chain.signing import sign
-from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.canonical import ZERO_HASH, to_hex
 from client_sdk.protocol.money import parse_amount
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.verification import SUPPORTED, verification_mask
 from worker_agent.attest import Listing, arbiter_of, register
 from worker_agent.context import Context
 from worker_agent.errors import NetworkFailed
+from worker_agent.journal import Journal
 
 log = logging.getLogger(__name__)
 _KIND: Final = "offer"
@@ -41,7 +42,7 @@ class Heartbeat:
 
     def tick(self) -> None:
         """Refresh the offer when half of its life is over; tell every market that lacks it."""
-        if draining(self._context):
+        if draining(self._context.journal):
             self._withdraw()
             return
         if self._turn % 30 == 0:
@@ -114,19 +115,19 @@ class Heartbeat:
             log.info("withdrew the offer at %s", url)
 
 
-def find_offer(context: Context, digest: bytes) -> Offer | None:
+def find_offer(journal: Journal, digest: bytes = ZERO_HASH) -> Offer | None:
     """One of our own offers: by digest, or the newest one for a zero digest."""
     key = digest.hex() if any(digest) else _CURRENT
-    known = context.journal.get(_KIND, key)
+    known = journal.get(_KIND, key)
     return None if known is None else Offer.from_json(known["offer"])
 
 
-def draining(context: Context) -> bool:
+def draining(journal: Journal) -> bool:
     """Whether the owner asked for no more new leases."""
-    state: dict[str, Any] | None = context.journal.get(_CONTROL, _DRAIN)
+    state = journal.get(_CONTROL, _DRAIN)
     return state is not None and bool(state["on"])
 
 
-def set_draining(context_journal: Any, on: bool) -> None:
+def set_draining(journal: Journal, on: bool) -> None:
     """Ask a running or later daemon to take no more leases, or to take them again."""
-    context_journal.put(_CONTROL, _DRAIN, {"on": on})
+    journal.put(_CONTROL, _DRAIN, {"on": on})

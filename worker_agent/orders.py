@@ -84,7 +84,7 @@ class Orders:
             raise failure
 
     def _free(self) -> bool:
-        if draining(self._context):
+        if draining(self._context.journal):
             return False
         phases = [record.phase for record in self._leases.active()]
         working = {LeasePhase.OPENED, LeasePhase.RUNNING} & set(phases)
@@ -178,7 +178,7 @@ class Orders:
             signed = False
         if not signed:
             raise OrderRejected("bad_inputs", "The order is not signed by its renter.")
-        offer = find_offer(self._context, order.offer)
+        offer = find_offer(self._context.journal, order.offer)
         if offer is None:
             raise OrderRejected("not_mine", "The order answers an offer that is not ours.")
         return order, offer

@@ -13,6 +13,7 @@ from contracts.deployments import DeploymentError, load_deployment
 from contracts.events import Opened, Settled
 from worker_agent.context import load_account
 from worker_agent.errors import SettingsError
+from worker_agent.heartbeat import draining, find_offer
 from worker_agent.journal import Journal
 from worker_agent.records import Leases
 from worker_agent.settings import WorkerSettings
@@ -32,13 +33,12 @@ def read_status(settings: WorkerSettings) -> dict[str, Any]:
     journal = Journal(path)
     try:
         leases = Leases(journal)
-        offer = journal.get("offer", "current")
-        drain = journal.get("control", "drain")
+        offer = find_offer(journal)
         return {
             "role": settings.role.value,
             "running": _is_running(settings),
-            "draining": bool(drain and drain["on"]),
-            "offer": offer["offer"] if offer else None,
+            "draining": draining(journal),
+            "offer": offer.to_json() if offer else None,
             "leases": [
                 {
                     "lease_id": f"0x{record.lease_id}",
