@@ -1,0 +1,125 @@
+"""Re-executions look to the renter's program like the job itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, open_boundary
+from tests.fakes import parties
+from tests.fakes.chain import FakeChain
+from tests.fakes.market import FakeMarket
+from tests.fakes.sandbox import Behaviour, FakeSandbox
+from worker_agent.arbiter import judge
+from worker_agent.execution import Control
+from worker_agent.inputs import JobInputs
+from worker_agent.jobs import Jobs
+from worker_agent.replay import Replay, replay, replay_whole
+
+SEGMENTS = 4
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> JobInputs:
+    market = FakeMarket(FakeChain(parties.ARBITER.address))
+    job = parties.make_job(tmp_path, market, max_segments=SEGMENTS)
+    for name in ("inputs/code", "inputs/data"):
+        (tmp_path / name).mkdir(parents=True)
+    return JobInputs(job.manifest, tmp_path / "inputs/code", tmp_path / "inputs/data")
+
+
+def task_of(inputs: JobInputs, folder: Path, segment: int, **changes: object) -> Replay:
+    values = {
+        "inputs": inputs,
+        "lease_id": b"\7" * 32,
+        "seed": 5,
+        "max_segments": SEGMENTS,
+        "start_segment": 0,
+        "segment": segment,
+        "resume": None,
+        "folder": folder,
+        "limit_s": 20.0,
+        "max_bytes": 1 << 20,
+    }
+    return Replay(**{**values, **changes})  # type: ignore[arg-type]  # a bag of fields
+
+
+def told(machine: FakeSandbox) -> list[dict[str, object]]:
+    """What each program was told, less the folder that it resumes from."""
+    return [json.loads(spec.work_files["task.json"]) for spec in machine.started]
+
+
+def test_when_a_segment_is_audited_then_the_program_is_told_what_the_job_was_told(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    # A program that knew would compute something else under audit: the provider would be slashed.
+    machine = FakeSandbox(Behaviour())
+    record = replay(Jobs(machine), task_of(inputs, tmp_path / "audit", 1), Control())
+    assert record.segment == 1
+    (task,) = told(machine)
+    assert (task["mode"], task["stop_after_segment"]) == ("train", None)
+    assert task["max_segments"] == SEGMENTS
+
+
+def run_whole(
+    inputs: JobInputs, folder: Path, machine: FakeSandbox, state_before: bytes
+) -> tuple[SegmentRecord, SegmentRecord | None]:
+    task = task_of(inputs, folder, 2, state_before=state_before)
+    return replay_whole(Jobs(machine), task, Control())
+
+
+def test_when_the_committed_state_before_is_reached_then_one_run_is_enough(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    before = replay(Jobs(FakeSandbox()), task_of(inputs, tmp_path / "before", 1), Control())
+    machine = FakeSandbox()
+    record, again = run_whole(inputs, tmp_path / "whole", machine, before.state_hash)
+    assert (record.segment, again, len(machine.started)) == (2, None, 1)
+
+
+def test_when_the_committed_state_before_is_not_reached_then_the_own_one_is_resumed_from(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    machine = FakeSandbox()
+    record, again = run_whole(inputs, tmp_path / "whole", machine, b"\1" * 32)
+    assert again is not None
+    assert record.same_work(again)
+    assert [task["start_segment"] for task in told(machine)] == [0, 2]
+
+
+def test_when_the_job_gives_other_results_each_time_then_the_second_run_shows_it(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    machine = FakeSandbox(Behaviour(nondeterministic=True))
+    record, again = run_whole(inputs, tmp_path / "whole", machine, b"\1" * 32)
+    assert again is not None
+    assert not record.same_work(again)
+
+
+def opening_of(record: SegmentRecord) -> BoundaryOpening:
+    salt = b"\2" * 32
+    at_start = replace(record, segment=0)
+    opened = open_boundary(at_start, salt, [at_start.root(salt)])
+    return replace(opened, segment=record.segment)
+
+
+def test_when_the_states_before_were_made_up_too_then_it_still_is_fraud(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    machine = FakeSandbox()
+    whole, again = run_whole(inputs, tmp_path / "whole", machine, b"\1" * 32)
+    committed = replace(whole, state_hash=b"\3" * 32)
+    from_false_checkpoint = replace(whole, state_hash=b"\4" * 32)
+    assert judge(opening_of(committed), from_false_checkpoint, whole, again)[0] is True
+
+
+def test_when_the_second_run_differs_then_nothing_is_proven(
+    inputs: JobInputs, tmp_path: Path
+) -> None:
+    machine = FakeSandbox(Behaviour(nondeterministic=True))
+    whole, again = run_whole(inputs, tmp_path / "whole", machine, b"\1" * 32)
+    committed = replace(whole, state_hash=b"\3" * 32)
+    assert judge(opening_of(committed), whole, whole, again)[0] is False
