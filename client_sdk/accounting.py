@@ -52,7 +52,8 @@ class Account:
     num_commits: int
     cause: CloseCause | None
     """Why the lease was closed; None while it is open."""
-    closed_tx: bytes | None
+    closed_block: int | None
+    """Block of the closing."""
     stopped_at: int | None
     """Block time of the renter's stop."""
     challenged: bool
@@ -69,7 +70,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
     moved: list[Movement] = []
     funded = paid = refunded = slashed = paid_segments = committed = commits = 0
     cause: CloseCause | None = None
-    closed_tx: bytes | None = None
+    closed_block: int | None = None
     stopped_at: int | None = None
     challenged = False
     for event in events:
@@ -84,7 +85,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
             if isinstance(event, Settled):
                 paid_segments = event.paid_segments  # the new total, not an addition
         elif isinstance(event, Closed):
-            cause, closed_tx = event.cause, event.tx_hash
+            cause, closed_block = event.cause, event.block_number
             refunded += event.refund
             paid_segments = event.paid_segments
             if event.refund:
@@ -109,7 +110,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
         committed_segments=committed,
         num_commits=commits,
         cause=cause,
-        closed_tx=closed_tx,
+        closed_block=closed_block,
         stopped_at=stopped_at,
         challenged=challenged,
         movements=tuple(moved),

@@ -28,7 +28,7 @@ from client_sdk.connection import Connection, connect
 from client_sdk.errors import InputRejected, NotFound, SpecRejected
 from client_sdk.facts import ChainFacts, chain_errors
 from client_sdk.home import JobRecord
-from client_sdk.job import Job
+from client_sdk.job import CONFIRMATIONS, Job
 from client_sdk.jobfile import JobFile, load_job_file
 from client_sdk.markets import Found, Markets, VerifiedOffer
 from client_sdk.ordering import Agreed, Demand, Ordering, Placed
@@ -39,7 +39,6 @@ from client_sdk.session import Login, SessionFile
 from client_sdk.transports import MarketNode, Timeouts
 
 Note = Callable[[str], None]
-CONFIRMATIONS = 2
 
 
 def _quiet(_: str) -> None:

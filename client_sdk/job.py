@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("gridlease")
 CHAIN_POLL_S = 1.0
+CONFIRMATIONS = 2
 RECEIPT_TIMEOUT_S = 60.0
+VERDICT_PATIENCE_S = 30.0
+"""How long after the closing a worker's verdict is waited for; the chain's own is the default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,16 +57,20 @@ class Status:
     """State as the marketplace node tells it, or as the chain implies when no node answers."""
     verdict: Verdict | None
     """Cause of the ending; None while the job runs."""
+    verdict_reported: bool
+    """Whether the worker has told the cause; until then `verdict` is what the chain implies."""
     segments: int
     """Most segments of the lease."""
     segments_done: int
     """Segments that the worker says it has finished."""
     account: Account
+    confirmed: bool
+    """Whether the closing is deep enough in the chain to stay."""
 
     @property
     def ended(self) -> bool:
-        """Whether the lease is closed and the money split."""
-        return self.account.cause is not None
+        """Whether the lease is closed and the money split, for good."""
+        return self.account.cause is not None and self.confirmed
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`; amounts are decimal strings in the token's smallest unit."""
@@ -88,7 +95,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Update:
-    """One thing that happened while watching: a frame, or a new status."""
+    """One thing that happened while watching: a frame, a new status, or nothing for a second."""
 
     frame: Frame | None = None
     status: Status | None = None
@@ -118,16 +125,19 @@ class Job:
 
     def account(self) -> Account:
         """What happened to the money so far, from the chain alone."""
+        return self._read_account()[0]
+
+    def _read_account(self) -> tuple[Account, int]:
+        """The account, and the newest block that it was read at."""
         chain = self._client.chain
         with chain_errors("reading the lease"):
-            events = chain.events(
-                chain.deployment.start_block, chain.head(), topic=hash_from_hex(self.lease_id)
-            )
-        return account_of(self.terms, events)
+            head = chain.head()
+            first, lease_id = chain.deployment.start_block, hash_from_hex(self.lease_id)
+            return account_of(self.terms, chain.events(first, head, topic=lease_id)), head
 
     def status(self) -> Status:
         """Where the job is; works without any marketplace node."""
-        account = self.account()
+        account, head = self._read_account()
         view = self._view()
         progress = view.get("progress")
         done = progress.get("segments", 0) if isinstance(progress, dict) else 0
@@ -143,9 +153,12 @@ class Job:
             lease_id=self.lease_id,
             state=_state_of(account, str(view.get("state", "")), verdict),
             verdict=verdict,
+            verdict_reported=known is not None,
             segments=self.terms.segments,
             segments_done=max(done if isinstance(done, int) else 0, account.committed_segments),
             account=account,
+            confirmed=account.closed_block is not None
+            and head - account.closed_block >= CONFIRMATIONS,
         )
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
@@ -165,8 +178,9 @@ class Job:
         reader = FrameReader(self._node, self.id, self.job_key)
         reader.start()
         next_look, last = 0.0, None
+        patience = VERDICT_PATIENCE_S / CHAIN_POLL_S
         try:
-            while last is None or not last.ended:
+            while last is None or not last.ended or (not last.verdict_reported and patience > 0):
                 item = reader.get(0.2)
                 if isinstance(item, Frame):
                     yield Update(frame=item)
@@ -175,10 +189,13 @@ class Job:
                 next_look = time.monotonic() + CHAIN_POLL_S
                 self._maintain()
                 status = self._status_patiently()
-                if status is not None and status != last:
-                    last = status
-                    yield Update(status=status)
-                    self._pay_metered(status)
+                patience -= status is not None and status.ended
+                if status is None or status == last:
+                    yield Update()  # so that a caller can look at its clock
+                    continue
+                last = status
+                yield Update(status=status)
+                self._pay_metered(status)
             while isinstance(item := reader.get(0.2), Frame):
                 yield Update(frame=item)
         finally:
@@ -195,14 +212,14 @@ class Job:
             It still runs after `timeout_s`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        last: Status | None = None
         for update in self.watch():
+            last = update.status or last
             if on_update is not None:
                 on_update(update)
-            if update.status is not None and update.status.ended:
-                return update.status
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{self.id} still runs after {timeout_s:.0f} s")
-        return self.status()
+        return last or self.status()
 
     def result(self, *, timeout_s: float | None = None) -> Status:
         """As `wait`, but a job that did not complete raises.

@@ -139,7 +139,7 @@ class Markets:
 
     def _ask(self, node: MarketNode, params: dict[str, str | int]) -> dict[str, Any] | None:
         try:
-            return node.get("/v1/offers", params)
+            return node.get("/v1/offers", params, anonymous=True)
         except MarketRefused as error:
             if error.status in (400, 422):
                 raise InputRejected(error.message, what_to_do=error.what_to_do) from error

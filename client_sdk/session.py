@@ -65,20 +65,13 @@ class Login:
         self._sessions = sessions
         self._now = now
         self._tokens = sessions.load()
-        self._busy = False
 
-    def token(self, node: MarketNode, *, renew: bool) -> str | None:
-        """The token for requests to this node; None while the login itself is being sent."""
-        if self._busy:
-            return None
+    def token(self, node: MarketNode, *, renew: bool) -> str:
+        """The token for requests to this node."""
         known = self._tokens.get(self._key(node))
         if known is not None and not renew and self._valid(known):
             return known["token"]
-        self._busy = True
-        try:
-            known = self._log_in(node)
-        finally:
-            self._busy = False
+        known = self._log_in(node)
         self._tokens[self._key(node)] = known
         self._sessions.save(self._tokens)
         return known["token"]
@@ -93,8 +86,8 @@ class Login:
             return False
 
     def _log_in(self, node: MarketNode) -> dict[str, str]:
-        market = node.get("/v1/market")
-        nonce = node.post("/v1/auth/nonce", {}).get("nonce")
+        market = node.get("/v1/market", anonymous=True)
+        nonce = node.post("/v1/auth/nonce", {}, anonymous=True).get("nonce")
         domain, uri = _login_names(market, node.url)
         issued = self._now().replace(microsecond=0)
         try:
@@ -110,7 +103,8 @@ class Login:
         except LoginError as error:
             raise MarketMisbehaved(f"{node.url}: its login cannot be signed: {error}") from error
         signature = "0x" + self._sign_text(text).hex()
-        answer = node.post("/v1/auth/login", {"message": text, "signature": signature})
+        body = {"message": text, "signature": signature}
+        answer = node.post("/v1/auth/login", body, anonymous=True)
         token, expires_at = answer.get("token"), answer.get("expires_at")
         if not isinstance(token, str) or not isinstance(expires_at, str):
             raise MarketMisbehaved(f"{node.url}: the login's answer has no token")

@@ -86,13 +86,28 @@ class MarketNode:
         """Close the connections."""
         self._http.close()
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> dict[str, Any]:
-        """Answer of a GET as a JSON object."""
-        return self._json("GET", path, params=params)
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        anonymous: bool = False,
+    ) -> dict[str, Any]:
+        """Answer of a GET as a JSON object.
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        Parameters
+        ----------
+        anonymous:
+            Do not log in for this: what is public needs no account, and a node need not know who
+            looks.
+        """
+        return self._json("GET", path, anonymous=anonymous, params=params)
+
+    def post(
+        self, path: str, body: Mapping[str, Any], *, anonymous: bool = False
+    ) -> dict[str, Any]:
         """Answer of a POST as a JSON object."""
-        return self._json("POST", path, json=dict(body))
+        return self._json("POST", path, anonymous=anonymous, json=dict(body))
 
     def delete(self, path: str) -> None:
         """Send a DELETE."""
@@ -146,12 +161,20 @@ class MarketNode:
         return content
 
     def _request(
-        self, method: str, path: str, *, source: Path | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        source: Path | None = None,
+        anonymous: bool = False,
+        **options: Any,
     ) -> httpx.Response:
         def send() -> httpx.Response:
-            response = self._send(method, path, source, renew=False, **options)
-            if response.status_code == 401 and self._headers(renew=False):
-                response = self._send(method, path, source, renew=True, **options)
+            headers = {} if anonymous else self._headers(renew=False)
+            response = self._send(method, path, source, headers, **options)
+            if response.status_code == 401 and headers:
+                headers = self._headers(renew=True)
+                response = self._send(method, path, source, headers, **options)
             return response
 
         response = self._patiently(send)
@@ -159,14 +182,18 @@ class MarketNode:
         return response
 
     def _send(
-        self, method: str, path: str, source: Path | None, *, renew: bool, **options: Any
+        self,
+        method: str,
+        path: str,
+        source: Path | None,
+        headers: dict[str, str],
+        **options: Any,
     ) -> httpx.Response:
-        headers = self._headers(renew=renew)
         if source is None:
             with self._http.stream(method, path, headers=headers, **options) as response:
                 return _read_bounded(response)
-        headers["Content-Length"] = str(source.stat().st_size)
-        headers["Content-Type"] = "application/octet-stream"
+        size = str(source.stat().st_size)
+        headers |= {"Content-Length": size, "Content-Type": "application/octet-stream"}
         with (
             source.open("rb") as stream,
             self._http.stream(method, path, headers=headers, content=_chunks(stream)) as response,

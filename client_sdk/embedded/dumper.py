@@ -18,9 +18,9 @@ from client_sdk.errors import ChainFailed
 from client_sdk.home import write_private
 
 LOG = logging.getLogger("gridlease.up")
-INTERVAL_S = 1.0
-SHARE_OF_TIME = 20
-"""A dump that takes long is repeated less often, at most one twentieth of the time."""
+INTERVAL_S = 2.0
+SHARE_OF_TIME = 40
+"""A dump that takes long is repeated less often, at most one fortieth of the time."""
 
 
 class Dumper:

@@ -3,7 +3,7 @@
 Covered: a child that dies or is killed is started again with a growing pause; Ctrl-C, SIGTERM and
 `gridlease down` end every process; processes left behind by a killed supervisor are ended by the
 next start or by `down`. Not covered: a machine that loses power loses the blocks since the last
-dump, at most about a second of them.
+dump, a few seconds of them at most.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,14 @@ from tests.support.stack import Renter, Stack, new_renter
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running market; at the end nothing of it is left."""
-    # Short, so that the queue server's socket path fits.
+    """A running market; at the end nothing of it is left.
+
+    Where GRIDLEASE_TEST_HOME names the home folder of a market that runs already, that one is used
+    and left running: it saves a developer the start.
+    """
+    if running_home := os.environ.get("GRIDLEASE_TEST_HOME"):
+        yield Stack(Path(running_home))
+        return
     market = Stack(tmp_path_factory.mktemp("market"))
     done = market.up()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -43,6 +50,12 @@ def make_renter(
     yield make
     for renter in made:
         renter.client.close()
+
+
+@pytest.fixture(scope="session")
+def tester(make_renter: Callable[..., Renter]) -> Renter:
+    """A funded renter for tests in which nothing is spent."""
+    return make_renter()
 
 
 @pytest.fixture

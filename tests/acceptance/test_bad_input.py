@@ -14,7 +14,7 @@ import pytest
 from client_sdk import inputs, sealing
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.signing import sign
-from client_sdk.chain.wallet import load_key_file
+from client_sdk.chain.wallet import load_key_file, new_key
 from client_sdk.embedded.keys import key_file
 from client_sdk.errors import (
     BudgetTooSmall,
@@ -67,7 +67,7 @@ def served(stack: Stack, renter: Renter, offer: Offer, machine: Any) -> dict[str
 
 
 def test_when_the_bundle_has_a_wrong_hash_then_the_provider_declines(
-    renter: Renter, monkeypatch: pytest.MonkeyPatch
+    tester: Renter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = inputs.seal
 
@@ -80,13 +80,13 @@ def test_when_the_bundle_has_a_wrong_hash_then_the_provider_declines(
         return replace(sealed, bundle=address, files=files)
 
     monkeypatch.setattr(inputs, "seal", swapped)
-    with nothing_spent(renter, OrderDeclined, "bad_inputs"):
-        renter.client.run(DIGITS)
+    with nothing_spent(tester, OrderDeclined, "bad_inputs"):
+        tester.client.run(DIGITS)
 
 
-def test_when_the_spec_is_over_its_budget_then_the_least_cost_is_said(renter: Renter) -> None:
-    with nothing_spent(renter, BudgetTooSmall, "costs at least"):
-        renter.client.run(DIGITS, budget="0.0001")
+def test_when_the_spec_is_over_its_budget_then_the_least_cost_is_said(tester: Renter) -> None:
+    with nothing_spent(tester, BudgetTooSmall, "costs at least"):
+        tester.client.run(DIGITS, budget="0.0001")
 
 
 def test_when_the_wallet_has_no_funds_then_it_is_said(
@@ -107,25 +107,25 @@ def test_when_the_wallet_has_no_funds_then_the_exit_code_says_so(
 
 
 def test_when_the_offer_has_expired_then_it_is_refused(
-    stack: Stack, renter: Renter, make_renter: Callable[..., Renter]
+    stack: Stack, tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
-    found = real_offer(renter)
+    found = real_offer(tester)
     now = int(time.time())
     expired = replace(found.offer, issued_at=now - 1000, expires_at=now - 100, nonce=1)
-    with forging_node([served(stack, renter, expired, found.machine)]) as url:
-        victim = make_renter(markets=(url,))
+    with forging_node([served(stack, tester, expired, found.machine)]) as url:
+        victim = make_renter(account=tester.client.account, markets=(url,))
         with nothing_spent(victim, OfferRejected, "expired"):
             victim.client.run(DIGITS, offer_id=expired.offer_id(victim.client.chain.domain))
 
 
 def test_when_the_offer_was_tampered_with_then_it_is_refused(
-    stack: Stack, renter: Renter, make_renter: Callable[..., Renter]
+    stack: Stack, tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
-    found = real_offer(renter)
-    raw = served(stack, renter, found.offer, found.machine)
+    found = real_offer(tester)
+    raw = served(stack, tester, found.offer, found.machine)
     raw["offer"] |= {"price_per_hour": "1"}
     with forging_node([raw]) as url:
-        victim = make_renter(markets=(url,))
+        victim = make_renter(account=tester.client.account, markets=(url,))
         offers = victim.client.offers()
         assert [offer.offer for offer in offers.offers] == [found.offer]
         (refused,) = offers.refused
@@ -134,16 +134,16 @@ def test_when_the_offer_was_tampered_with_then_it_is_refused(
 
 
 def test_when_a_second_node_forges_offers_then_the_job_goes_to_the_honest_one(
-    stack: Stack, renter: Renter, make_renter: Callable[..., Renter]
+    stack: Stack, tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
     """The forger's own key signs an offer that is far cheaper, for the real listing."""
-    found = real_offer(renter)
-    forger = renter.client.account
+    found = real_offer(tester)
+    forger = new_key()
     cheap = replace(found.offer, operator=str(forger.address), price_per_hour=1, nonce=2)
-    raw = served(stack, renter, cheap, found.machine)
-    raw["signature"] = to_hex(sign(cheap, renter.client.chain.domain, forger))
+    raw = served(stack, tester, cheap, found.machine)
+    raw["signature"] = to_hex(sign(cheap, tester.client.chain.domain, forger))
     with forging_node([raw]) as url:
-        victim = make_renter(markets=(url,))
+        victim = make_renter(account=tester.client.account, markets=(url,))
         offers = victim.client.offers()
         assert [offer.offer_id for offer in offers.offers] == [found.offer_id]
         assert {finding.rule for finding in offers.refused[0].findings} == {Rule.OPERATOR}
@@ -152,13 +152,13 @@ def test_when_a_second_node_forges_offers_then_the_job_goes_to_the_honest_one(
 
 
 def test_when_the_machine_was_delisted_then_its_offer_is_refused(
-    stack: Stack, renter: Renter, make_renter: Callable[..., Renter]
+    stack: Stack, tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
-    found = real_offer(renter)
-    chain = renter.client.chain
+    found = real_offer(tester)
+    chain = tester.client.chain
     machine = replace(found.machine, region="elsewhere")
     owner = load_key_file(key_file(stack.folder.keys, "owner"))
-    sender = Sender(chain, owner, renter.home / "owner.sqlite")
+    sender = Sender(chain, owner, tester.home / "owner.sqlite")
     call = chain.escrow.list_machine(
         machine.hardware_class,
         found.offer.token,
@@ -171,8 +171,8 @@ def test_when_the_machine_was_delisted_then_its_offer_is_refused(
     offer = replace(
         found.offer, listing_id=listed.listing_id, machine_hash=machine.machine_hash(), nonce=3
     )
-    with forging_node([served(stack, renter, offer, machine)]) as url:
-        victim = make_renter(markets=(url,))
+    with forging_node([served(stack, tester, offer, machine)]) as url:
+        victim = make_renter(account=tester.client.account, markets=(url,))
         assert len(victim.client.offers().offers) == 2
         sender.send(chain.escrow.delist(listed.listing_id), "delist")
         with nothing_spent(victim, OfferRejected, "delisted"):
@@ -192,19 +192,21 @@ def change_terms(**changes: Any) -> Callable[[str, Any], Any]:
 
 
 def test_when_the_node_tampers_with_the_terms_then_they_are_refused(
-    make_renter: Callable[..., Renter],
+    tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
-    victim = make_renter(transport=TamperingNode(change_terms(arbiter="0x" + "11" * 20)))
+    tampering = TamperingNode(change_terms(arbiter="0x" + "11" * 20))
+    victim = make_renter(account=tester.client.account, transport=tampering)
     with nothing_spent(victim, TermsRejected, "terms refused") as caught:
         victim.client.run(DIGITS)
     assert {finding.rule for finding in caught.value.findings} == {Rule.SIGNATURE, Rule.ARBITER}
 
 
 def test_when_the_node_holds_terms_back_until_they_expire_then_they_are_refused(
-    make_renter: Callable[..., Renter],
+    tester: Renter, make_renter: Callable[..., Renter]
 ) -> None:
     expired = int(time.time()) - 60
-    victim = make_renter(transport=TamperingNode(change_terms(open_by=expired)))
+    tampering = TamperingNode(change_terms(open_by=expired))
+    victim = make_renter(account=tester.client.account, transport=tampering)
     with nothing_spent(victim, TermsRejected, "must be opened within") as caught:
         victim.client.run(DIGITS)
     assert {finding.rule for finding in caught.value.findings} == {Rule.SIGNATURE, Rule.EXPIRY}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from eth_account.signers.local import LocalAccount
 
 from client_sdk import faucet
 from client_sdk.chain.wallet import new_key, save_keystore
@@ -127,12 +128,14 @@ def new_renter(
     home: Path,
     *,
     funded: bool = True,
+    account: LocalAccount | None = None,
     markets: tuple[str, ...] = (),
     policy: Policy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Renter:
-    """Make an account, and fund it from the faucet."""
-    account = new_key()
+    """Make an account, and fund it from the faucet; or take one that has money already."""
+    funded = funded and account is None
+    account = account or new_key()
     password = secrets.token_hex(16)
     password_file = home / "password"
     write_private(password_file, password.encode())

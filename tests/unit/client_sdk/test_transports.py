@@ -110,6 +110,18 @@ def test_when_the_token_has_expired_then_it_is_renewed_once():
     assert renewals.count(True) == 1
 
 
+def test_when_a_request_is_anonymous_then_no_token_is_asked_for():
+    def token(renew):
+        raise AssertionError("not wanted")
+
+    def handler(request):
+        return httpx.Response(200, json={"sent": "Authorization" in request.headers})
+
+    market = node(handler, token=token)
+    assert market.get("/v1/offers", anonymous=True) == {"sent": False}
+    assert market.post("/v1/auth/nonce", {}, anonymous=True) == {"sent": False}
+
+
 def test_when_a_redirect_is_answered_then_it_is_not_followed():
     seen = []
 
