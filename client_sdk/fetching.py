@@ -16,6 +16,7 @@ from client_sdk import sealing
 from client_sdk.errors import MarketMisbehaved, NotFound, VerificationFailed
 from client_sdk.protocol.bundle import BundleLimits, unpack
 from client_sdk.protocol.errors import ProtocolError
+from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.receipt import ArtifactKind, ReceiptArtifact
 from client_sdk.transports import MarketNode
 
@@ -38,18 +39,24 @@ def place_of(artifact: ReceiptArtifact) -> Place:
     kind = artifact.kind
     if kind is ArtifactKind.CHECKPOINT:
         segment = artifact.segment or 0
-        return Place(aad=f"checkpoint:{segment}", target=f"checkpoint-{segment}", is_archive=True)
+        return Place(
+            aad=artifact_place(kind, segment=segment),
+            target=f"checkpoint-{segment}",
+            is_archive=True,
+        )
     if kind is ArtifactKind.TRACE:
-        return Place(aad="trace", target="trace.json", is_archive=False)
+        return Place(aad=artifact_place(kind), target="trace.json", is_archive=False)
     if kind is ArtifactKind.MANIFEST:
-        return Place(aad="manifest", target="manifest.json", is_archive=False)
+        return Place(aad=artifact_place(kind), target="manifest.json", is_archive=False)
     if kind is ArtifactKind.DATA:
         name = artifact.name or ""
         if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise MarketMisbehaved(f"a data set named {name[:40]!r}")
-        return Place(aad=f"data:{name}", target=f"data/{name}.tar", is_archive=False)
+        return Place(
+            aad=artifact_place(kind, name=name), target=f"data/{name}.tar", is_archive=False
+        )
     target = "output" if kind is ArtifactKind.OUTPUT else "code"
-    return Place(aad=str(kind), target=target, is_archive=True)
+    return Place(aad=artifact_place(kind), target=target, is_archive=True)
 
 
 def listed(node: MarketNode, job_id: str) -> list[ReceiptArtifact]:

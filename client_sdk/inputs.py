@@ -22,6 +22,7 @@ from client_sdk.protocol.bundle import CODE_EXCLUDES, Archive, pack_file, pack_f
 from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.errors import BundleError
 from client_sdk.protocol.manifest import DataItem, DataKind, JobManifest
+from client_sdk.protocol.places import artifact_place
 from client_sdk.transports import MarketNode
 
 BLINDING_BYTES = 32
@@ -128,10 +129,15 @@ def seal(packed: PackedInputs, manifest: JobManifest, folder: Path) -> SealedInp
     return SealedInputs(
         job_key=key,
         job_hash=manifest.job_hash(),
-        manifest=seal_file(plain, "manifest"),
-        bundle=seal_file(packed.bundle, "bundle"),
-        data={name: seal_file(path, f"data:{name}") for name, path in packed.data.items()},
-        extra={} if packed.wheels is None else {"wheels": seal_file(packed.wheels, "extra:wheels")},
+        manifest=seal_file(plain, artifact_place("manifest")),
+        bundle=seal_file(packed.bundle, artifact_place("bundle")),
+        data={
+            name: seal_file(path, artifact_place("data", name=name))
+            for name, path in packed.data.items()
+        },
+        extra={}
+        if packed.wheels is None
+        else {"wheels": seal_file(packed.wheels, artifact_place("extra", name="wheels"))},
         files=files,
     )
 

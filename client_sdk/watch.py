@@ -20,6 +20,7 @@ from client_sdk import sealing
 from client_sdk.errors import MarketMisbehaved, MarketRefused, NetworkFailed
 from client_sdk.protocol.canonical import parse_json
 from client_sdk.protocol.errors import ProtocolError
+from client_sdk.protocol.places import frame_place
 from client_sdk.transports import MarketNode
 
 LOG = logging.getLogger("gridlease")
@@ -96,7 +97,7 @@ def open_frame(job_key: bytes, event: ServerEvent) -> Frame | None:
         kind = FrameKind(event.data["kind"])
         seq, attempt = int(event.data["seq"]), str(event.data["attempt"])
         sealed = base64.b64decode(event.data["sealed"], validate=True)
-        plain = sealing.decrypt(job_key, sealed, f"frame:{kind}:{seq}".encode())
+        plain = sealing.decrypt(job_key, sealed, frame_place(kind, seq).encode())
         content = parse_json(plain)
     except (KeyError, TypeError, ValueError, sealing.SealingError):
         return None

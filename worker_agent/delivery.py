@@ -23,6 +23,7 @@ from client_sdk.protocol.canonical import ZERO_HASH, canonical_json
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import Progress
+from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.trace_document import TraceDocument
 from worker_agent.errors import MarketRefused
@@ -194,7 +195,7 @@ class Deliverer:
         """Write the ciphertext of one artifact; returns its address."""
         store = self.store(record.lease_id)
         plain = path.with_name(path.name + ".plain")
-        aad = kind if segment is None else f"{kind}:{segment}"
+        aad = artifact_place(kind, segment=segment)
         try:
             if kind == "trace":
                 plain.write_bytes(canonical_json(self._trace(record).to_json()))

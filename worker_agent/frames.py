@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from client_sdk import sealing
+from client_sdk.protocol.places import frame_place
 from worker_agent.errors import MarketRefused
 from worker_agent.journal import Frame, Journal
 from worker_agent.market import Market
@@ -109,7 +110,7 @@ class FrameLog:
     def _add(self, kind: str, body: Mapping[str, Any]) -> None:
         plain = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         seq = self._journal.next_frame_seq(self._lease_id)
-        aad = f"frame:{kind}:{seq}".encode()
+        aad = frame_place(kind, seq).encode()
         sealed = sealing.encrypt(self._job_key, plain, aad)
         self._journal.add_frame(Frame(self._lease_id, seq, self._attempt, kind, sealed))
 

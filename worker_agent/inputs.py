@@ -18,6 +18,7 @@ from client_sdk import sealing
 from client_sdk.protocol.bundle import BundleLimits, unpack
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.manifest import MAX_MANIFEST_BYTES, DataKind, JobManifest
+from client_sdk.protocol.places import artifact_place
 from worker_agent.checkpoints import MAX_RECORD_BYTES, MAX_STATE_BYTES
 from worker_agent.errors import BadArtifact
 from worker_agent.exchange import Artifacts
@@ -90,7 +91,9 @@ def fetch_inputs(
     folder.mkdir(parents=True, mode=0o700)
     fetcher = _Fetcher(market, job_key, folder)
     try:
-        raw = fetcher.plain("manifest", artifacts.manifest, MAX_MANIFEST_BYTES).read_bytes()
+        raw = fetcher.plain(
+            artifact_place("manifest"), artifacts.manifest, MAX_MANIFEST_BYTES
+        ).read_bytes()
         manifest = JobManifest.from_bytes(raw, job_hash)
         _fetch_code(fetcher, artifacts, manifest)
         _fetch_data(fetcher, artifacts, manifest)
@@ -119,7 +122,7 @@ def fetch_checkpoint(
     limit = max_bytes + MAX_STATE_BYTES + MAX_RECORD_BYTES
     try:
         fetcher = _Fetcher(market, job_key, folder)
-        plain = fetcher.plain(f"checkpoint:{segment}", address, limit)
+        plain = fetcher.plain(artifact_place("checkpoint", segment=segment), address, limit)
         target = folder / "checkpoint"
         _unpack(plain, target, None, BundleLimits(num_files=8, total_bytes=limit, depth=0))
     except (ProtocolError, sealing.SealingError) as error:
@@ -150,7 +153,7 @@ class _Fetcher:
 
 
 def _fetch_code(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:
-    plain = fetcher.plain("bundle", artifacts.bundle, MAX_BUNDLE_BYTES)
+    plain = fetcher.plain(artifact_place("bundle"), artifacts.bundle, MAX_BUNDLE_BYTES)
     limits = BundleLimits(total_bytes=MAX_BUNDLE_BYTES)
     target = fetcher._folder / "code"
     _unpack(plain, target, manifest.bundle_hash, limits)
@@ -166,7 +169,7 @@ def _fetch_data(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) 
         address = artifacts.data.get(item.name)
         if address is None:
             raise BadArtifact(f"the order brings no data {item.name!r}")
-        plain = fetcher.plain(f"data:{item.name}", address, item.size)
+        plain = fetcher.plain(artifact_place("data", name=item.name), address, item.size)
         limits = BundleLimits(total_bytes=item.size)
         if item.kind is DataKind.FOLDER:
             _unpack(plain, folder / item.name, item.hash, limits)
