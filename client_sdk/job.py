@@ -23,6 +23,7 @@ from client_sdk.errors import (
 )
 from client_sdk.facts import chain_errors
 from client_sdk.home import JobRecord, write_private
+from client_sdk.metering import payable_segments
 from client_sdk.protocol.canonical import hash_from_hex, to_hex
 from client_sdk.protocol.states import JobState
 from client_sdk.protocol.terms import Terms, Voucher
@@ -310,14 +311,31 @@ class Job:
         """Sign a voucher for what was finished; the money is in the escrow already."""
         if not self.terms.metered or status.ended or status.segments_done <= self._voucher:
             return
-        voucher = Voucher(lease_id=hash_from_hex(self.lease_id), segments=status.segments_done)
+        segments = self._payable(status.segments_done)
+        if segments <= self._voucher:
+            return
+        voucher = Voucher(lease_id=hash_from_hex(self.lease_id), segments=segments)
         signature = sign(voucher, self._client.chain.domain, self._client.account)
         body = {"voucher": voucher.to_json(), "signature": to_hex(signature)}
         try:
             self._node.post(f"/v1/leases/{self.lease_id}/vouchers", body)
         except NetworkFailed:
             return
-        self._voucher = status.segments_done
+        self._voucher = segments
+
+    def _payable(self, reported: int) -> int:
+        """What of a metered job's reported segments can have run by the chain's clock."""
+        chain = self._client.chain
+        try:
+            elapsed_s = chain.now() - chain.lease(hash_from_hex(self.lease_id)).opened_at
+        except ChainError:
+            return 0  # asked again with the next status
+        return payable_segments(
+            reported,
+            elapsed_s=elapsed_s,
+            segment_seconds=int(self.record.manifest.get("segment_seconds", 0)),
+            max_segments=self.terms.segments,
+        )
 
     def with_record(self, **changes: Any) -> Job:
         """The same job with a changed record, saved."""
