@@ -16,14 +16,12 @@ from enum import StrEnum
 
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.canonical import ZERO_HASH
-from client_sdk.protocol.money import price_per_segment_up
+from client_sdk.protocol.money import BPS, SECONDS_PER_HOUR, price_per_segment_up
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.verification import Verification
 
-BPS = 10_000
-SECONDS_PER_HOUR = 3600
 LONGEST_PER_LEAST = 3
 """A segment may be priced as this many times the least duration that the terms name.
 
