@@ -111,7 +111,7 @@ class Heartbeat:
     def _withdraw(self) -> None:
         for url in list(self._posted):
             digest = self._posted.pop(url)
-            self._context.markets[url].offer_withdraw(digest)
+            self._context.markets[url].withdraw_offer(digest)
             log.info("withdrew the offer at %s", url)
 
 

@@ -87,19 +87,9 @@ class Market:
         """DELETE an object."""
         self._call("DELETE", path, None, True, {})
 
-    def offer_withdraw(self, digest: str) -> None:
+    def withdraw_offer(self, digest: str) -> None:
         """Take an own offer down."""
         self.delete(f"/v1/offers/{quote(digest)}")
-
-    def has_artifact(self, address: str) -> bool:
-        """Whether the market stores an artifact that this account may read."""
-        try:
-            self._request("HEAD", f"/v1/artifacts/{quote(address)}", True).read()
-        except MarketRefused as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
 
     def put_artifact(self, address: str, path: Path) -> None:
         """Store a ciphertext under its hash; storing it again changes nothing."""

@@ -93,15 +93,13 @@ def test_when_an_artifact_is_stored_then_it_can_be_fetched(tmp_path: Path) -> No
             return httpx.Response(201, json={})
         if address not in stored:
             return httpx.Response(404, json={})
-        return httpx.Response(200, content=b"" if request.method == "HEAD" else stored[address])
+        return httpx.Response(200, content=stored[address])
 
     client = market(Server(handler))
     source, copy = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"x" * 3_000_000)
     address = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert not client.has_artifact(address)
     client.put_artifact(address, source)
-    assert client.has_artifact(address)
     client.fetch_artifact(address, copy, 3_000_000)
     assert copy.read_bytes() == source.read_bytes()
     with pytest.raises(MarketRefused, match="artifact_too_large"):
