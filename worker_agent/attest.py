@@ -121,11 +121,10 @@ def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
     known = context.journal.get(_LISTING, machine_hash.hex())
     candidates = [bytes.fromhex(known["listing_id"])] if known else []
     if not candidates:
-        events = chain.events(chain.deployment.start_block, chain.head())
         candidates = [
             event.listing_id
-            for event in reversed(events)
-            if isinstance(event, Listed) and event.machine_hash == machine_hash
+            for event in reversed(_listings(context))
+            if event.machine_hash == machine_hash
         ]
     for listing_id in candidates:
         found = chain.view(chain.escrow.listing_of(listing_id))
@@ -159,7 +158,7 @@ def _list(context: Context, document: MachineDocument) -> bytes:
         document.canonical(),
     )
     # One key for one listing of this machine; a delisted one is listed again under another key.
-    count = sum(isinstance(event, Listed) for event in _all_events(context))
+    count = len(_listings(context))
     receipt = owner.send(call, f"list:{document.machine_hash().hex()}:{count}", retry=True)
     for event in receipt.events:
         if isinstance(event, Listed):
@@ -168,9 +167,11 @@ def _list(context: Context, document: MachineDocument) -> bytes:
     raise Unrecoverable("the listing's transaction has no Listed event")
 
 
-def _all_events(context: Context) -> list[object]:
+def _listings(context: Context) -> list[Listed]:
+    """All listings that were ever made, by anybody, in chain order."""
     chain = context.chain
-    return list(chain.events(chain.deployment.start_block, chain.head()))
+    events = chain.events(chain.deployment.start_block, chain.head())
+    return [event for event in events if isinstance(event, Listed)]
 
 
 def _ensure_operator(context: Context, listing_id: bytes) -> None:
