@@ -191,12 +191,13 @@ class Job:
                 self._maintain()
                 status = self._status_patiently()
                 patience -= status is not None and status.ended
+                if status is not None:
+                    self._pay_metered(status)  # each time: a voucher may wait for the clock
                 if status is None or status == last:
                     yield Update()  # so that a caller can look at its clock
                     continue
                 last = status
                 yield Update(status=status)
-                self._pay_metered(status)
             while isinstance(item := reader.get(0.2), Frame):
                 yield Update(frame=item)
         finally:

@@ -58,6 +58,11 @@ class Chain:
         assert topic == LEASE_ID
         return self.log
 
+    opened_at = 1_000
+
+    def now(self):
+        return self.opened_at + 60
+
     def lease(self, lease_id):
         return self
 
@@ -128,7 +133,7 @@ def make(tmp_path, chain, terms=TERMS):
         spec_folder="",
         code="",
         data={},
-        manifest={},
+        manifest={"segment_seconds": 20},
         order={},
         offer={},
         terms=terms.to_json(),
