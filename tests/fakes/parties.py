@@ -23,7 +23,7 @@ from client_sdk.protocol.verification import Verification
 from client_sdk.sealing import EncryptionKey
 from tests.fakes.chain import TOKEN, FakeChain, FakeSender
 from tests.fakes.market import FakeMarket
-from tests.fakes.sandbox import CLASS_DIGEST, FakeSandbox
+from tests.fakes.sandbox import CLASS_DIGEST
 from worker_agent.attest import Listing, register
 from worker_agent.context import Context
 from worker_agent.delivery import Deliverer
@@ -36,6 +36,7 @@ from worker_agent.payments import Payments
 from worker_agent.quotes import Machine
 from worker_agent.records import LeaseRecord, Leases
 from worker_agent.runner import Runners
+from worker_agent.sandbox.base import Sandbox
 from worker_agent.serve import ServeAudits
 from worker_agent.settings import Role, WorkerSettings
 from worker_agent.stages.attempt import Machinery
@@ -95,7 +96,7 @@ class Provider:
     """A provider's daemon whose loops are turned by hand."""
 
     context: Context
-    sandbox: FakeSandbox
+    sandbox: Sandbox
     document: MachineDocument
     listing: Listing
     leases: Leases
@@ -139,7 +140,7 @@ def make_provider(
     folder: Path,
     chain: FakeChain,
     market: FakeMarket,
-    sandbox: FakeSandbox,
+    sandbox: Sandbox,
     **changes: Any,
 ) -> Provider:
     """A provider's daemon; made again over the same folder it is a restarted one."""
@@ -190,11 +191,13 @@ class Job:
     artifacts: dict[str, Any]
 
 
-def make_job(folder: Path, market: FakeMarket, **changes: Any) -> Job:
+def make_job(
+    folder: Path, market: FakeMarket, code_text: str = "print('secret code')\n", **changes: Any
+) -> Job:
     """Pack, encrypt and store a job."""
     code = folder / "renter-code"
     code.mkdir(parents=True, exist_ok=True)
-    (code / "train.py").write_text("print('secret code')\n")
+    (code / "train.py").write_text(code_text)
     packed = io.BytesIO()
     archive = pack_folder(code, packed)
     values: dict[str, Any] = {
