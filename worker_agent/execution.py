@@ -134,7 +134,7 @@ def _follow(
     monotonic: Callable[[], float],
 ) -> Outcome:
     deadline = monotonic() + start_limit_s
-    told_to_stop = False
+    told_to_stop = ready = False
     last: Event = {}
     failure: Event = {}
     while True:
@@ -161,7 +161,9 @@ def _follow(
             process.kill()
             raise
         name = event.get("event")
-        if name in {"segment", "probe", "ready"}:
+        # A program that is ready again and again would keep the machine without any segment to pay.
+        if name in {"segment", "probe"} or (name == "ready" and not ready):
+            ready = True
             deadline = monotonic() + step_limit_s
         elif name == "error":
             failure = event

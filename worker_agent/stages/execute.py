@@ -82,6 +82,7 @@ class _Events:
     def __init__(self, attempt: Attempt, process: SandboxProcess) -> None:
         self._attempt = attempt
         self._process = process
+        self._num_metered = 0
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         name = event.get("event")
@@ -109,6 +110,9 @@ class _Events:
         if type(index) is not int:
             raise JobFailed("the program reports a segment without a number")
         if self._attempt.terms.metered:
+            if index != self._num_metered:  # it would be progress that nobody pays
+                raise JobFailed(f"segment {index} was reported, {self._num_metered} is next")
+            self._num_metered += 1
             count = count_segment(self._attempt, index)
             self._attempt.frames.progress(index, count)
             return

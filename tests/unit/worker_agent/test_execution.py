@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.sandbox import Behaviour, FakeSandbox
+from tests.fakes.sandbox import Behaviour, FakeProcess, FakeSandbox
 from worker_agent.execution import Control, Outcome, OutcomeKind, follow
 from worker_agent.sandbox.base import Exit, ExitReason, Limits, SandboxSpec
 
@@ -130,3 +130,16 @@ def test_when_the_program_ends_in_another_way_then_the_family_is_right(
     outcome = follow(Ended(), lambda _e: None, Control(), start_limit_s=5, step_limit_s=5)
     assert outcome.kind is kind
     assert text in outcome.text
+
+
+def test_when_the_program_says_only_that_it_is_ready_then_it_counts_as_hung() -> None:
+    def program(process: FakeProcess) -> int:
+        while not process.killed.wait(0.05):
+            process.emit(event="ready")
+        return 0
+
+    limits = Limits(memory_bytes=1, cpu_cores=1.0, disk_bytes=1, wall_time_s=9.0)
+    spec = SandboxSpec(argv=["python"], limits=limits)
+    with FakeProcess(spec, Behaviour(), program) as process:
+        outcome = follow(process, lambda _event: None, Control(), start_limit_s=5, step_limit_s=0.5)
+    assert outcome.kind is OutcomeKind.HUNG
