@@ -34,17 +34,19 @@ from marketplace.orders.routes import router as orders
 from marketplace.orders.routes import worker_router
 from marketplace.search.index import OfferIndex
 from marketplace.settings import Settings, load
-from marketplace.web.limits import RateLimiter, SharedRateLimiter
+from marketplace.web.limits import BodyLimit, RateLimiter, SharedRateLimiter
 from marketplace.web.meta import router as meta
 from marketplace.web.page import PAGE
 
 log = logging.getLogger(__name__)
 
+_UPLOADS = "/v1/artifacts/"
 ROUTERS = (
     meta,
     auth,
     listings,
     offers,
+    artifacts,
     orders,
     worker_router,
     jobs,
@@ -78,7 +80,6 @@ def create(settings: Settings | None = None, limiter: RateLimiter | None = None)
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=chosen.max_body_bytes,
         lifespan=_lifespan,
     )
     app.state.market = market
@@ -87,10 +88,10 @@ def create(settings: Settings | None = None, limiter: RateLimiter | None = None)
     api = APIRouter(prefix="/v1")
     for router in ROUTERS:
         api.include_router(router)
-    api.include_router(artifacts, max_body_size=chosen.max_artifact_bytes)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     app.include_router(api)
     app.add_api_route("/", _home, include_in_schema=False)
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, besides=_UPLOADS)
     app.add_exception_handler(MarketError, _market_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)

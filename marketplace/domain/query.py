@@ -57,7 +57,7 @@ _CLAUSE: Final = re.compile(
     r"""\s*(?P<field>[A-Za-z][A-Za-z0-9_]*)
         (?:\s*(?P<sign>==|!=|>=|<=|=|>|<)\s*
           |\s+(?P<word>neq|eq|ne|gte|gt|lte|lt|notin|nin|not\s+in|in)(?=[\s\["'])\s*)
-        (?P<value>\[[^\]]*\]|"[^"]*"|'[^']*'|[^\s\[\]"']+)""",
+        (?P<value>\[[^\]]*\]|"[^"]*"|'[^']*'|[^\s\[\]"'=<>!][^\s\[\]"']*)""",
     re.VERBOSE,
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.ids import IdKind, new_id
+from contracts.deployments import DEV_CHAIN_ID
 from marketplace.context import Market
 from marketplace.domain.states import OutboxState
 from marketplace.errors import FaucetClosed, FaucetRequestUnknown
@@ -15,13 +16,11 @@ from marketplace.models import OutboxItem
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import FAUCET
 
-DEVELOPMENT_CHAIN = 31_337
-
 
 def check_open(market: Market) -> None:
     """Refuse where there is no development chain, or no key that may mint on it."""
     settings = market.settings
-    if settings.chain_id != DEVELOPMENT_CHAIN or settings.faucet_key_file is None:
+    if settings.chain_id != DEV_CHAIN_ID or settings.faucet_key_file is None:
         raise FaucetClosed
 
 

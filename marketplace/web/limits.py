@@ -1,8 +1,8 @@
-"""Limits on how often anybody may ask.
+"""Limits on what anybody may send: request rates and sizes of bodies.
 
-Covered: request floods from one account or address.
-Not covered: floods from many addresses, for which a proxy stands in front; sizes of bodies, which
-the application limits.
+Covered: request floods from one account or address; bodies over the limit, whether they say so or
+not. The framework's own limit answers in plain text; this one as every other error of the API.
+Not covered: floods from many addresses, for which a proxy stands in front.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marketplace.errors import RateLimited
+from marketplace.errors import BodyTooLarge, RateLimited
 
 log = logging.getLogger(__name__)
 
@@ -100,3 +105,43 @@ class SharedRateLimiter:
 def socket_url(url: str) -> str:
     """Return a broker URL as redis-py writes it (Celery writes ``redis+socket://``)."""
     return "unix://" + url.removeprefix("redis+socket://") if "+socket" in url else url
+
+
+class BodyLimit:
+    """ASGI middleware: refuses bodies that are too large.
+
+    Parameters
+    ----------
+    max_bytes
+        Largest accepted body.
+    besides
+        Start of the paths that have limits of their own.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, besides: str) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.besides = besides
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"].startswith(self.besides):
+            await self.app(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.max_bytes:
+                # Of this kind, because the framework turns others into a malformed body.
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return message
+
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            error = BodyTooLarge(f"The body is over {self.max_bytes} bytes.")
+            await JSONResponse(error.body(), status_code=error.status)(scope, receive, send)
+            return
+        await self.app(scope, counted, send)

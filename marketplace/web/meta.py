@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import Field
 
+from contracts.deployments import DEV_CHAIN_ID
 from marketplace.clock import now
 from marketplace.errors import RateLimited
-from marketplace.faucet.service import DEVELOPMENT_CHAIN
 from marketplace.indexer import repository as chain_rows
 from marketplace.outbox import repository as outbox
 from marketplace.web.access import MarketDep, VisitorDep
@@ -132,5 +132,5 @@ async def describe(market: MarketDep, _visitor: VisitorDep) -> MarketAnswer:
             max_frame_bytes=settings.max_frame_bytes,
             max_frames_per_request=settings.max_frames_per_request,
         ),
-        faucet=settings.faucet_key_file is not None and settings.chain_id == DEVELOPMENT_CHAIN,
+        faucet=settings.faucet_key_file is not None and settings.chain_id == DEV_CHAIN_ID,
     )

@@ -400,12 +400,14 @@ async def open_world(folder: Path, **values: Any) -> AsyncIterator[World]:
     settings = make_settings(folder, **values)
     app = app_of(settings)
     market: Market = app.state.market
-    async with market.database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://market.test") as client:
-        yield World(market, client)
-    await market.close()
+    try:
+        async with market.database.engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://market.test") as client:
+            yield World(market, client)
+    finally:
+        await market.close()
 
 
 def replaced(obj: Any, **values: Any) -> Any:

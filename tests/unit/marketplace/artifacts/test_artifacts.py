@@ -1,0 +1,115 @@
+"""Storing and reading artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marketplace.artifacts import service
+from marketplace.clock import now
+from marketplace.store.folder import FolderArtifactStore
+from tests.support.market import OTHER, RENTER, World, content, open_world
+
+DATA = bytes(range(256)) * 20
+
+
+async def test_when_an_artifact_is_stored_then_its_owner_reads_it_back(world: World) -> None:
+    digest = await world.put(RENTER, DATA)
+    answer = await world.request(RENTER, "GET", f"/artifacts/{digest}")
+    assert answer.content == DATA
+    assert answer.headers["etag"] == f'"{digest}"'
+    head = await world.request(RENTER, "HEAD", f"/artifacts/{digest}")
+    assert (head.headers["content-length"], head.content) == (str(len(DATA)), b"")
+    again = await world.request(RENTER, "PUT", f"/artifacts/{digest}", content=DATA)
+    assert again.status_code == 201
+
+
+async def test_when_the_bytes_are_others_then_nothing_is_stored(world: World) -> None:
+    answer = await world.request(RENTER, "PUT", f"/artifacts/{content(DATA)}", content=b"other")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "artifact_refused")
+    assert (await world.request(RENTER, "GET", f"/artifacts/{content(DATA)}")).status_code == 404
+    assert list(world.market.uploads.folder.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "end"),
+    [("bytes=0-9", 0, 10), ("bytes=5000-", 5000, 5120), ("bytes=-20", 5100, 5120),
+     ("bytes=10-99999", 10, 5120)],
+)  # fmt: skip
+async def test_when_a_range_is_asked_for_then_only_it_comes(
+    world: World, wanted: str, start: int, end: int
+) -> None:
+    digest = await world.put(RENTER, DATA)
+    path = f"/artifacts/{digest}"
+    answer = await world.request(RENTER, "GET", path, headers={"range": wanted})
+    assert answer.status_code == 206
+    assert answer.content == DATA[start:end]
+    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
+
+
+async def test_when_a_range_lies_outside_then_it_is_refused(world: World) -> None:
+    digest = await world.put(RENTER, DATA)
+    for wanted in ("bytes=6000-", "bytes=9-8", "bytes=-0"):
+        answer = await world.request(
+            RENTER, "GET", f"/artifacts/{digest}", headers={"range": wanted}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (416, "range_refused")
+
+
+async def test_when_an_account_stores_too_much_then_it_is_refused(tmp_path: Path) -> None:
+    async with open_world(tmp_path, max_account_bytes=1_000) as world:
+        await world.put(RENTER, b"x" * 900)
+        answer = await world.request(
+            RENTER, "PUT", f"/artifacts/{content(b'y' * 200)}", content=b"y" * 200
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "quota_exceeded")
+        await world.put(OTHER, b"z" * 900)
+
+
+async def test_when_a_body_is_too_large_then_it_is_cut_off(tmp_path: Path) -> None:
+    async with open_world(tmp_path, max_artifact_bytes=1_000, max_body_bytes=2_000) as world:
+        for declared in (True, False):
+
+            async def stream() -> object:
+                for _ in range(10):
+                    yield b"x" * 500
+
+            body = {"content": b"x" * 5_000 if declared else stream()}
+            answer = await world.request(RENTER, "PUT", f"/artifacts/{'0' * 64}", **body)
+            assert (answer.status_code, answer.json()["error"]["code"]) in (
+                (413, "body_too_large"),
+                (413, "artifact_too_large"),
+            )
+        answer = await world.client.post("/v1/offers", content=b"[" * 5_000)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+        assert list(world.market.uploads.folder.glob("*")) == []
+
+
+async def test_when_stored_bytes_rot_then_the_check_finds_it_and_the_owner_mends_it(
+    world: World,
+) -> None:
+    digest = await world.put(RENTER, DATA)
+    store = world.market.store
+    assert isinstance(store, FolderArtifactStore)
+    path = store._path(digest)
+    assert await service.check(world.market, digest, now())
+    path.write_bytes(b"!" + DATA[1:])
+    assert not await service.check(world.market, digest, now())
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).status_code == 404
+    await world.put(RENTER, DATA)
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).content == DATA
+    await store.delete(digest)
+    await store.delete(digest)
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).status_code == 404
+
+
+async def test_when_an_artifact_is_known_by_its_hash_only_then_nobody_gets_at_it(
+    world: World,
+) -> None:
+    digest = await world.put(RENTER, DATA)
+    for method, options in (("GET", {}), ("HEAD", {}), ("PUT", {"content": b""})):
+        answer = await world.request(OTHER, method, f"/artifacts/{digest}", **options)
+        assert answer.status_code in (400, 404)
+    await world.put(OTHER, DATA)
+    assert (await world.request(OTHER, "GET", f"/artifacts/{digest}")).content == DATA
