@@ -27,6 +27,7 @@ from web3.types import TxReceipt
 from contracts.bindings import ABI_VERSION
 from contracts.codec import Artifact, load_artifact
 from contracts.deployments import (
+    DEV_CHAIN_ID,
     BeaconInfo,
     BeaconKind,
     Deployment,
@@ -37,7 +38,6 @@ from contracts.deployments import (
 from contracts.errors import decode_error
 from contracts.rpc import BoundedProvider, RpcUnreachable
 
-DEV_CHAIN_ID: Final = 31337
 DEFAULT_UNBONDING_S: Final = 7 * 24 * 3600
 FEE_CAP_WEI: Final = 500 * 10**9
 RECEIPT_TIMEOUT_S: Final = 300.0

@@ -28,6 +28,8 @@ from eth_utils.address import is_address, to_checksum_address
 from contracts import plain_json
 
 SCHEMA: Final = "gridlease/deployments/1"
+DEV_CHAIN_ID: Final = 31337
+"""Chain on which mock randomness, the faucet and workers that lie are allowed; nowhere else."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 
 

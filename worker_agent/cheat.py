@@ -19,11 +19,12 @@ from typing import Any, Final
 from blake3 import blake3
 
 from client_sdk.protocol.records import SegmentRecord, StepDigests
+from contracts.deployments import DEV_CHAIN_ID
 from worker_agent.checkpoints import RECORD_NAME, TENSORS_NAME, checkpoint_hash
 from worker_agent.errors import SettingsError
 from worker_agent.execution import Outcome, OutcomeKind
 from worker_agent.inputs import JobInputs
-from worker_agent.settings import DEVELOPMENT_CHAIN_ID, Cheat
+from worker_agent.settings import Cheat
 from worker_agent.stages.attempt import Attempt
 from worker_agent.stages.execute import execute
 from worker_agent.tracebook import verify_segment
@@ -38,7 +39,7 @@ def execute_or_cheat(attempt: Attempt, inputs: JobInputs) -> Outcome:
     settings = attempt.machinery.context.settings
     if settings.cheat is None or attempt.terms.metered:
         return execute(attempt, inputs)
-    if settings.chain_id != DEVELOPMENT_CHAIN_ID:
+    if settings.chain_id != DEV_CHAIN_ID:
         raise SettingsError("cheat is refused on this chain")
     assert settings.cheat is Cheat.SKIP_STEPS
     return _skip_steps(attempt, inputs)

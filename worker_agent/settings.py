@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from contracts.deployments import DEV_CHAIN_ID
 from worker_agent.errors import SettingsError
 
 SCHEMA = "gridlease/worker-config/1"
-DEVELOPMENT_CHAIN_ID = 31337
 _MAX_FILE_BYTES = 64 * 1024
 _URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?")
 _AMOUNT = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -218,8 +218,8 @@ def _convert(name: str, kind: str, value: object, base: Path) -> Any:
 def _problems(settings: WorkerSettings) -> list[str]:
     """Rules between and within settings."""
     found = []
-    if settings.cheat is not None and settings.chain_id != DEVELOPMENT_CHAIN_ID:
-        found.append(f"cheat is refused unless chain_id is {DEVELOPMENT_CHAIN_ID}")
+    if settings.cheat is not None and settings.chain_id != DEV_CHAIN_ID:
+        found.append(f"cheat is refused unless chain_id is {DEV_CHAIN_ID}")
     if settings.cheat is not None and settings.role is not Role.PROVIDER:
         found.append("cheat is for role provider")
     if not settings.markets:

@@ -12,8 +12,8 @@ from client_sdk.chain.answers import Block
 from client_sdk.chain.deployment import BeaconKind, Deployment
 from client_sdk.chain.errors import BeaconUnavailable
 from client_sdk.protocol.keccak import keccak256
+from contracts.deployments import DEV_CHAIN_ID
 
-DEV_CHAIN_ID: Final = 31337
 _DEV_DOMAIN: Final = b"gridlease.dev-beacon"
 
 

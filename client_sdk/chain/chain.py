@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 
 from client_sdk.chain import answers
 from client_sdk.chain.answers import Block, TxReceipt
-from client_sdk.chain.beacon import DEV_CHAIN_ID, Beacon, beacon_of
+from client_sdk.chain.beacon import Beacon, beacon_of
 from client_sdk.chain.deployment import Deployment
 from client_sdk.chain.errors import BadAnswer, CallReverted, RpcRefused, WrongChain
 from client_sdk.chain.rpc import HttpTransport, Transport
@@ -32,6 +32,7 @@ from contracts.bindings import (
     decode_error,
     decode_event,
 )
+from contracts.deployments import DEV_CHAIN_ID
 
 LOG_RANGE_BLOCKS: Final = 2000
 """Blocks per `eth_getLogs`; public nodes refuse much longer ranges."""

@@ -14,10 +14,11 @@ from client_sdk.chain.sender import Sender
 from client_sdk.chain.wallet import load_key_file
 from client_sdk.embedded.keys import ensure_keys, key_file
 from client_sdk.embedded.rpc import DevelopmentChain
-from client_sdk.embedded.services import CHAIN_ID, CONFIRMATIONS, Services
+from client_sdk.embedded.services import CONFIRMATIONS, Services
 from client_sdk.errors import ChainFailed, FolderBroken
 from contracts.bindings import Token
 from contracts.deploy import DeployError, DeployOptions, deploy, read_key_file
+from contracts.deployments import DEV_CHAIN_ID
 
 COINS_WEI = 10**21
 LOW_COINS_WEI = 10**20
@@ -45,7 +46,7 @@ def provision(services: Services, chain: DevelopmentChain) -> Deployment:
         if chain.balance(address) < LOW_COINS_WEI:
             chain.fund(address, COINS_WEI)
     if folder.deployment.exists():
-        deployment = load_deployment(folder.deployment, chain_id=CHAIN_ID)
+        deployment = load_deployment(folder.deployment, chain_id=DEV_CHAIN_ID)
     else:
         deployment = _deploy(services, addresses)
     reader = Chain(services.rpc_url, deployment)

@@ -19,8 +19,8 @@ from client_sdk.embedded.layout import DataFolder, Ports
 from client_sdk.embedded.ports import HOST
 from client_sdk.embedded.rpc import DevelopmentChain
 from client_sdk.home import write_private
+from contracts.deployments import DEV_CHAIN_ID
 
-CHAIN_ID = 31337
 CONFIRMATIONS = 2
 WINDOW_S = 20
 COMMIT_GRACE_S = 15
@@ -68,7 +68,7 @@ class Services:
     def chain(self) -> ChildSpec:
         """The development chain, continuing from its last dump."""
         argv = [str(self.anvil), "--host", HOST, "--port", str(self.ports.rpc), "--quiet"]
-        argv += ["--chain-id", str(CHAIN_ID), "--block-time", "1", "--accounts", "0"]
+        argv += ["--chain-id", str(DEV_CHAIN_ID), "--block-time", "1", "--accounts", "0"]
         if self.folder.chain_state.exists():
             argv += ["--load-state", str(self.folder.chain_state)]
         return self._spec("anvil", argv, self._chain_ready, ready_within_s=30.0, grace_s=5.0)
@@ -117,7 +117,7 @@ class Services:
             "database_url": f"sqlite+aiosqlite:///{self.folder.market / 'market.db'}",
             "rpc_url": self.rpc_url,
             "deployments_file": str(self.folder.deployment),
-            "chain_id": CHAIN_ID,
+            "chain_id": DEV_CHAIN_ID,
             "host": HOST,
             "port": self.ports.api,
             "public_url": self.api_url,
@@ -140,7 +140,7 @@ class Services:
             "data_dir": str(self.folder.worker(name)),
             "rpc_url": self.rpc_url,
             "deployments_file": str(self.folder.deployment),
-            "chain_id": CHAIN_ID,
+            "chain_id": DEV_CHAIN_ID,
             "markets": [self.api_url],
             "allow_weak_isolation": True,
             "confirmations": CONFIRMATIONS,
@@ -185,7 +185,7 @@ class Services:
     def _chain_ready(self) -> bool:
         chain = DevelopmentChain(self.rpc_url, timeout_s=2.0)
         try:
-            return chain.chain_id() == CHAIN_ID
+            return chain.chain_id() == DEV_CHAIN_ID
         finally:
             chain.close()
 
