@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -289,17 +289,3 @@ def _run_evaluation(
     if not isinstance(metrics, dict):
         raise VerificationFailed(f"{entry} printed JSON that is not an object")
     return metrics
-
-
-def raise_unless_holds(report: Report, say: Callable[[str], None] = lambda line: None) -> None:
-    """Raise for a receipt that does not hold.
-
-    Raises
-    ------
-    VerificationFailed
-        With every finding.
-    """
-    for line in report.checks:
-        say(line)
-    if not report.holds:
-        raise VerificationFailed("; ".join(report.findings))
