@@ -23,7 +23,8 @@ from worker_agent.history import Commit, LeaseHistory, read_history, recompute_d
 from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
 from worker_agent.market import Market
 
-_MAX_CHECKPOINT_BYTES: Final = 64 << 30
+#: Largest checkpoint that is re-executed from, or written by a re-execution.
+MAX_CHECKPOINT_BYTES: Final = 64 << 30
 _DEFAULT_SAMPLES: Final = 1
 
 
@@ -160,7 +161,7 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
         if artifacts.checkpoint is None:
             raise BadArtifact("there is no checkpoint among the inputs")
         target = folder / f"before-{task.segment}"
-        limit = min(_MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
+        limit = min(MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
         checkpoint = fetch_checkpoint(
             market, artifacts.checkpoint, job_key, task.segment - 1, target, limit
         )

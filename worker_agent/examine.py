@@ -19,6 +19,7 @@ from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus
 from worker_agent.case import (
+    MAX_CHECKPOINT_BYTES,
     Case,
     CaseInputs,
     check_case,
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 _OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditState.EXPIRED}
 _KIND: Final = "audit"
 T = TypeVar("T")
-_MAX_CHECKPOINT_BYTES: Final = 64 << 30
 _REGISTER_S: Final = 600.0
 _MAX_CASES: Final = 4
 
@@ -191,7 +191,7 @@ class Examiner(ABC):
             resume=None if from_start else inputs.checkpoint,
             folder=self.context.folder("audits") / f"{task.audit_id}-{name}",
             limit_s=self.limit_s(case),
-            max_bytes=min(_MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
+            max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
         )
 
     @abstractmethod
