@@ -97,27 +97,20 @@ def _hash_tensors(path: Path, state: dict[str, Any]) -> bytes:
         size = path.stat().st_size
         if size < 8:
             raise BadCheckpoint(f"{TENSORS_NAME} is cut short")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            try:
-                header_bytes = int.from_bytes(view[:8], "little")
-                if header_bytes > min(MAX_HEADER_BYTES, size - 8):
-                    raise BadCheckpoint(f"the header of {TENSORS_NAME} is too large")
-                start = 8 + header_bytes
-                return _digest(
-                    _parse_header(bytes(view[8:start]), size - start), view[start:], state
-                )
-            finally:
-                view.release()
+        # Never closed by hand: an error on its way out may still hold a view of it.
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        header_bytes = int.from_bytes(view[:8], "little")
+        if header_bytes > min(MAX_HEADER_BYTES, size - 8):
+            raise BadCheckpoint(f"the header of {TENSORS_NAME} is too large")
+        start = 8 + header_bytes
+        return _digest(_parse_header(bytes(view[8:start]), size - start), view[start:], state)
 
 
 def _digest(tensors: list[_Tensor], data: memoryview, state: dict[str, Any]) -> bytes:
     hasher = StateHasher(state)
-    with data:
-        for tensor in sorted(tensors, key=lambda item: item.name.encode()):
-            with data[tensor.start : tensor.end] as raw:
-                # A size that does not fit shape and type is refused by the hasher.
-                hasher.add(tensor.name, _TYPES[tensor.dtype], tensor.shape, raw)
+    for tensor in sorted(tensors, key=lambda item: item.name.encode()):
+        # A size that does not fit shape and type is refused by the hasher.
+        hasher.add(tensor.name, _TYPES[tensor.dtype], tensor.shape, data[tensor.start : tensor.end])
     return hasher.digest()
 
 
