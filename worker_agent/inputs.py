@@ -27,6 +27,7 @@ from worker_agent.sandbox.files import make_readable
 
 #: Largest code bundle, in bytes.
 MAX_BUNDLE_BYTES: Final = 1 << 30
+_SPARE_BYTES: Final = 2 * MAX_BUNDLE_BYTES
 _COMPLETE: Final = "complete"
 _MANIFEST: Final = "manifest.json"
 
@@ -95,6 +96,7 @@ def fetch_inputs(
             artifact_place("manifest"), artifacts.manifest, MAX_MANIFEST_BYTES
         ).read_bytes()
         manifest = JobManifest.from_bytes(raw, job_hash)
+        _check_room(manifest, folder)
         _fetch_code(fetcher, artifacts, manifest)
         _fetch_data(fetcher, artifacts, manifest)
     except (ProtocolError, sealing.SealingError) as error:
@@ -150,6 +152,15 @@ class _Fetcher:
         finally:
             sealed.unlink(missing_ok=True)
         return plain
+
+
+def _check_room(manifest: JobManifest, folder: Path) -> None:
+    """Refuse data that would fill this machine's disk: an order costs its sender nothing."""
+    # Ciphertext and plaintext, or plaintext and unpacked files, lie there together for a moment.
+    needed = 2 * sum(item.size for item in manifest.data) + _SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise BadArtifact(f"the job's data need {needed} bytes of disk; there are {free} here")
 
 
 def _fetch_code(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:
