@@ -20,6 +20,8 @@ import {vm} from "./utils/Vm.sol";
 //   all commits and nothing else. (checked by the handler after each step)
 // - Nothing is paid while its window is open, except what the arbiter ruled good. (handler)
 // - Commits are in time, at most as fast as segments can be computed, once after a stop. (handler)
+// - A dispute stops the clock: after an honest ruling, window and deadlines have the time left
+//   that they had before it. (handler)
 // - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
 // - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
 //   unpaid segment in its window; rulings come before, timeouts after the arbiter's time. (handler)

@@ -194,8 +194,8 @@ contract MarketHandler {
 
     function challenge(uint256 which, uint8 who, uint16 segment) external {
         if (_terms.length == 0) return;
-        uint256 i = _pick(which, Wanted.Pending);
-        segment = segment % (_terms[i].segments + 1);
+        uint256 i = _pick(which, segment % 3 == 0 ? Wanted.Disputed : Wanted.Pending);
+        segment = segment % (_seen[i].pending + 1);
         ILeaseEscrow.Lease memory before = escrow.leaseOf(_ids[i]);
         bytes memory data = abi.encodeCall(escrow.challenge, (_terms[i], segment));
         if (!_call(accounts[who % 7], data, "challenge")) return;
@@ -211,7 +211,8 @@ contract MarketHandler {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Disputed);
         ILeaseEscrow.Lease memory before = escrow.leaseOf(_ids[i]);
-        good = fraud ? good % (_terms[i].segments + 1) : before.pending;
+        uint16 span = before.pending - before.paid + 1;
+        good = fraud ? before.paid + good % span : before.pending;
         bytes memory data = abi.encodeCall(escrow.rule, (_terms[i], fraud, good));
         if (!_call(_terms[i].arbiter, data, fraud ? "fraud" : "honest")) return;
         vm.assertLt(
@@ -219,7 +220,7 @@ contract MarketHandler {
         );
         ILeaseEscrow.Lease memory lease = escrow.leaseOf(_ids[i]);
         vm.assertEq(lease.paid, fraud ? good : before.paid, "paid by a ruling");
-        if (!fraud) _maturesAt[i] += vm.getBlockTimestamp() - _disputedAt[i];
+        if (!fraud) _checkClock(i, before, lease);
         _check(Step.Ruling);
     }
 
@@ -318,6 +319,20 @@ contract MarketHandler {
         vm.assertTrue(lease.status != ILeaseEscrow.LeaseStatus.None, "never unopened");
     }
 
+    /// @dev A dispute that ends honest has stopped every clock of its lease.
+    function _checkClock(
+        uint256 i,
+        ILeaseEscrow.Lease memory before,
+        ILeaseEscrow.Lease memory lease
+    ) private {
+        uint256 frozen = vm.getBlockTimestamp() - _disputedAt[i];
+        vm.assertEq(lease.openedAt, before.openedAt + frozen, "openedAt");
+        vm.assertEq(lease.committedAt, before.committedAt + frozen, "committedAt");
+        uint256 stoppedAt = before.stoppedAt == 0 ? 0 : before.stoppedAt + frozen;
+        vm.assertEq(lease.stoppedAt, stoppedAt, "stoppedAt");
+        _maturesAt[i] += frozen;
+    }
+
     /// @dev Commits come in time and not faster than segments can be computed.
     function _checkCommit(uint256 i, ILeaseEscrow.Lease memory lease, uint16 upTo) private view {
         ILeaseEscrow.Terms memory terms = _terms[i];
@@ -351,7 +366,8 @@ contract MarketHandler {
         terms.listingId = listings[provider];
         terms.machineHash = keccak256(abi.encode(provider));
         terms.pricePerSegment = 1 + uint96(price);
-        terms.bond = bond;
+        // A good part of the free stake, so that locks and slashes meet what is unbonding.
+        terms.bond = uint96(bond % (escrow.freeStakeOf(terms.provider, address(token)) / 2 + 2));
         terms.segments = 1 + uint16(seed % 8);
         terms.feeBps = escrow.feeBps();
         terms.auditBps = uint16((seed >> 8) % 2001);
