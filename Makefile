@@ -33,8 +33,7 @@ demo: setup
 demo-cheat: setup
 	$(BIN)/gridlease demo --cheat
 
-test: setup lint contracts-check contracts-test
-	$(PY) -m pytest tests
+test: setup lint contracts-check contracts-test unit integration acceptance
 
 check: setup lint unit
 
@@ -57,8 +56,9 @@ contracts-check: setup
 contracts-test: setup
 	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
+# Unit tests need no server, so they share the cores.
 unit: setup
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest -n auto tests/unit
 
 integration: setup
 	$(PY) -m pytest tests/integration
