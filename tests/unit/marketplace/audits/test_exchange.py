@@ -1,0 +1,218 @@
+"""The exchange between auditor and worker: blind, in order, and tied to the commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
+from client_sdk.protocol.trace import trace_root
+from marketplace.audits import service
+from marketplace.clock import now
+from marketplace.receipts import service as receipts
+from tests.support.market import (
+    ARBITER,
+    AUDITOR,
+    OPERATOR,
+    RENTER,
+    STRANGER,
+    Rented,
+    World,
+    content,
+    hex32,
+    rent,
+    replaced,
+)
+
+SALT = bytes([4]) * 32
+
+
+class Work:
+    """Made-up segments with a real trace."""
+
+    def __init__(self, lease_id: str, num_segments: int = 4) -> None:
+        self.records = [
+            SegmentRecord(
+                lease_id=bytes.fromhex(lease_id[2:]),
+                segment=number,
+                first_step=2 * number,
+                steps=(StepDigests(bytes([number]) * 32, bytes(32)),) * 2,
+                final=number == num_segments - 1,
+                state_hash=bytes([100 + number]) * 32,
+            )
+            for number in range(num_segments)
+        ]
+        self.roots = [record.root(SALT) for record in self.records]
+
+    def opening(self, segment: int) -> BoundaryOpening:
+        return open_boundary(self.records[segment], SALT, self.roots)
+
+
+@pytest.fixture
+async def drawn(world: World) -> tuple[Rented, Work, dict[str, Any]]:
+    """A lease with one commit, audited by the one registered auditor."""
+    rented = await rent(world)
+    work = Work(rented.lease_id)
+    root = "0x" + trace_root(work.roots).hex()
+    await world.apply(
+        world.event("Committed", lease_id=rented.lease_id, up_to=4, trace_root=root, root=hex32(8))
+    )
+    for account in (AUDITOR, ARBITER):
+        role = "auditor" if account is AUDITOR else "arbiter"
+        body = {"encryption_key": hex32(3), "hardware_class": "0x" + "07" * 32, "role": role}
+        assert (await world.request(account, "POST", "/auditors", json=body)).status_code == 201
+    place = (world.block, world.log_index)
+    for _ in range(2):  # a second delivery draws the same
+        async with world.market.database.writing() as session:
+            args = (session, world.market, place, hex32(world.block), bytes(32), now())
+            assert await service.draw(*args) == 1
+    (audit,) = (await world.request(AUDITOR, "GET", "/audits")).json()["audits"]
+    return rented, work, audit
+
+
+async def post(world: World, account: Any, audit: dict[str, Any], what: str, body: Any) -> Any:
+    return await world.request(account, "POST", f"/audits/{audit['audit_id']}/{what}", json=body)
+
+
+async def hand_inputs(world: World, rented: Rented, audit: dict[str, Any]) -> Any:
+    order = (await world.request(OPERATOR, "GET", "/worker/orders?state=opened")).json()
+    artifacts = order["orders"][0]["artifacts"]
+    given = {key: artifacts[key] for key in ("manifest", "bundle", "data")}
+    body = {"sealed_key": "AAAA", "artifacts": given}
+    return await post(world, OPERATOR, audit, "inputs", body)
+
+
+def report_of(world: World, rented: Rented, audit: dict[str, Any], state_hash: bytes) -> Any:
+    message = AuditReport(
+        lease_id=bytes.fromhex(rented.lease_id[2:]),
+        segment=audit["segment"],
+        state_hash=state_hash,
+        at=1,
+    )
+    return {"report": message.to_json(), "signature": world.signed(message, AUDITOR)}
+
+
+@pytest.mark.parametrize("honest", [True, False])
+async def test_when_both_sides_keep_to_the_order_then_the_outcome_is_theirs(
+    world: World, drawn: Any, honest: bool
+) -> None:
+    rented, work, audit = drawn
+    segment = audit["segment"]
+    assert (await hand_inputs(world, rented, audit)).json()["state"] == "inputs_ready"
+    digest = content(b"manifest" + RENTER.address.encode() + (1).to_bytes(8, "big"))
+    assert (await world.request(AUDITOR, "GET", f"/artifacts/{digest}")).status_code == 200
+    opening = {"opening": work.opening(segment).to_json()}
+    early = await post(world, OPERATOR, audit, "opening", opening)
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "audit_not_reported")
+
+    mine = work.records[segment].state_hash if honest else bytes([9]) * 32
+    body = report_of(world, rented, audit, mine)
+    for _ in range(2):
+        answer = await post(world, AUDITOR, audit, "report", body)
+        assert answer.json()["state"] == "reported"
+    seen = (await world.request(OPERATOR, "GET", f"/audits/{audit['audit_id']}")).json()
+    assert (seen["reported"], seen["report"]) == (True, None), "blind until it has opened"
+    second = report_of(world, rented, audit, bytes([8]) * 32)
+    assert (await post(world, AUDITOR, audit, "report", second)).status_code == 409
+
+    opened = (await post(world, OPERATOR, audit, "opening", opening)).json()
+    assert (opened["state"], opened["report"]["state_hash"]) == ("opened", "0x" + mine.hex())
+    results = ("agreed", "mismatch") if honest else ("mismatch", "agreed")
+    lie = await post(world, AUDITOR, audit, "outcome", {"result": results[1]})
+    assert lie.json()["error"]["code"] == "report_refused"
+    for _ in range(2):
+        answer = await post(world, AUDITOR, audit, "outcome", {"result": results[0]})
+        assert answer.json()["state"] == results[0]
+
+
+async def test_when_an_opening_is_forged_then_it_is_refused(world: World, drawn: Any) -> None:
+    rented, work, audit = drawn
+    await hand_inputs(world, rented, audit)
+    await post(world, AUDITOR, audit, "report", report_of(world, rented, audit, bytes(32)))
+    right = work.opening(audit["segment"])
+    for change in (
+        {"state_hash": bytes(32)},
+        {"salt": bytes(32)},
+        {"end_step": right.end_step + 1},
+        {"segment": (right.segment + 1) % 4},
+        {"up_to": 3},
+    ):
+        forged = {"opening": replaced(right, **change).to_json()}
+        answer = await post(world, OPERATOR, audit, "opening", forged)
+        assert answer.status_code == 400, change
+    late = await post(world, STRANGER, audit, "opening", {"opening": right.to_json()})
+    assert late.status_code == 404
+
+
+async def test_when_a_report_is_not_the_auditors_then_it_is_refused(
+    world: World, drawn: Any
+) -> None:
+    rented, _, audit = drawn
+    body = report_of(world, rented, audit, bytes(32))
+    before = await post(world, AUDITOR, audit, "report", body)
+    assert before.json()["error"]["code"] == "audit_over", "no inputs yet"
+    await hand_inputs(world, rented, audit)
+    stolen = await post(world, STRANGER, audit, "report", body)
+    assert stolen.json()["error"]["code"] == "signature_refused"
+    other = AuditReport(lease_id=bytes(32), segment=audit["segment"], state_hash=bytes(32), at=1)
+    wrong = {"report": other.to_json(), "signature": world.signed(other, AUDITOR)}
+    answer = await post(world, AUDITOR, audit, "report", wrong)
+    assert answer.json()["error"]["code"] == "report_refused"
+
+
+async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
+    world: World, drawn: Any
+) -> None:
+    rented, _, _ = drawn
+    challenged = world.event(
+        "Challenged",
+        lease_id=rented.lease_id,
+        challenger=AUDITOR.address.lower(),
+        segment=2,
+        bond="5",
+    )
+    await world.apply(challenged)
+    market = world.market
+    for _ in range(2):
+        async with market.database.writing() as session:
+            await service.arbitrate(session, market, [challenged], now())
+    (audit,) = (await world.request(ARBITER, "GET", "/audits?role=auditor")).json()["audits"]
+    assert (audit["kind"], audit["segment"], audit["commit"]["up_to"]) == ("arbitration", 2, 4)
+    assert (await world.lease_facts(rented.lease_id)).state == "disputed"
+    ruled = world.event(
+        "Ruled", lease_id=rented.lease_id, fraud=True, good_segments=2, slashed_to_renter="9",
+        challenger=AUDITOR.address.lower(), slashed_to_challenger="1", bonds_to_provider="0",
+    )  # fmt: skip
+    closed = world.event("Closed", lease_id=rented.lease_id, cause=5, paid_segments=0, refund="7")
+    await world.apply(ruled, closed)
+    async with market.database.writing() as session:
+        await service.follow_rulings(session, market.scope, [ruled], now())
+    async with market.database.writing() as session:
+        assert await receipts.write(session, market, rented.lease_id, closed.block_hash, now())
+    receipt = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")).json()
+    assert receipt["verdict"] == "proof_rejected"
+    assert receipt["amounts"]["slashed_to_renter"] == "9"
+    assert {a["result"] for a in receipt["audits"]} == {"ruled_fraud", "expired"}
+    assert [e["name"] for e in receipt["events"]][-1] == "Closed"
+
+
+async def test_when_nobody_may_audit_then_nobody_is_drawn(world: World) -> None:
+    rented = await rent(world)
+    event = world.event(
+        "Committed", lease_id=rented.lease_id, up_to=1, trace_root=hex32(1), root=hex32(2)
+    )
+    await world.apply(event)
+    async with world.market.database.writing() as session:
+        drawn = await service.draw(
+            session, world.market, event.place, event.block_hash, bytes(32), now()
+        )
+        gone = await service.draw(session, world.market, event.place, hex32(1), bytes(32), now())
+    assert (drawn, gone) == (0, 0)
+
+
+async def test_when_the_receipt_is_not_written_then_the_answer_says_so(world: World) -> None:
+    rented = await rent(world)
+    answer = await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "receipt_pending")
