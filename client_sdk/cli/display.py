@@ -14,7 +14,6 @@ from client_sdk.job import Job, Status, Update
 from client_sdk.protocol.money import format_amount
 from client_sdk.watch import Frame, FrameKind
 
-
 RECEIVERS = {"market fee": "treasury", "auditors' share": "audit pool"}
 
 
