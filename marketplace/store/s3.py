@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, GenericError
 from obstore.store import S3Store
 
 from marketplace.errors import StoreUnavailable
@@ -60,13 +60,32 @@ class S3ArtifactStore:
         if end <= start:
             return
         try:
-            result = await obstore.get_async(
-                self._store, self._path(digest), options={"range": (start, end)}
-            )
+            result, skip = await self._get(self._path(digest), start, end)
+            left = end - start
             async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(chunk)
+                wanted = bytes(chunk)[skip : skip + left]
+                skip = max(0, skip - len(chunk))
+                left -= len(wanted)
+                if wanted:
+                    yield wanted
+                if left <= 0:
+                    return
         except BaseError as error:
             raise StoreUnavailable from error
+
+    async def _get(self, path: str, start: int, end: int) -> tuple[obstore.GetResult, int]:
+        """Open a file; return it and how many of its first bytes are not wanted.
+
+        Some servers answer a range with the whole file, which the client refuses: from the start,
+        none is asked for, and elsewhere what comes before it is read and thrown away.
+        """
+        if start:
+            try:
+                options: obstore.GetOptions = {"range": (start, end)}
+                return await obstore.get_async(self._store, path, options=options), 0
+            except GenericError:
+                pass
+        return await obstore.get_async(self._store, path), start
 
     async def delete(self, digest: str) -> None:
         """Remove a file; one that is not there is no error."""

@@ -1,0 +1,91 @@
+"""Both databases: the migrated schema is the models' schema, and claims have one winner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+
+from marketplace import schema
+from marketplace.clock import now
+from marketplace.database import Database
+from marketplace.errors import ConfigurationError
+from marketplace.models import Base
+from marketplace.outbox import repository
+
+
+def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
+    return postgres() if kind == "postgres" else f"sqlite+aiosqlite:///{tmp_path}/market.db"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_when_a_database_is_migrated_then_its_schema_is_that_of_the_models(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    url = _url(kind, tmp_path, postgres)
+
+    def differences(connection: Connection) -> Any:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return compare_metadata(context, Base.metadata)
+
+    async def compare() -> Any:
+        database = Database(url)
+        try:
+            async with database.engine.connect() as connection:
+                return await connection.run_sync(differences)
+        finally:
+            await database.close()
+
+    async def accepted() -> None:
+        database = Database(url)
+        try:
+            await schema.require_newest(database)
+        finally:
+            await database.close()
+
+    with pytest.raises(ConfigurationError, match="market migrate"):
+        asyncio.run(accepted())
+    schema.migrate(url)
+    asyncio.run(accepted())
+    assert asyncio.run(compare()) == []
+    command.downgrade(schema.configuration(url), "base")
+    schema.migrate(url)
+    assert asyncio.run(compare()) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_many_claim_one_item_then_one_of_them_has_it(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database = Database(_url(kind, tmp_path, postgres))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    moment = now()
+    async with database.writing() as session:
+        await repository.add(session, "test", "once", {}, now=moment)
+        await repository.add(session, "test", "once", {"second": True}, now=moment)
+        (found,) = await repository.announce(session, moment, 5, 10)
+
+    async def claim(at: Any) -> Any:
+        async with database.writing() as session:
+            return await repository.claim(session, found[0], at, 30)
+
+    claims = await asyncio.gather(*(claim(moment) for _ in range(12)))
+    (winner,) = [c for c in claims if c is not None]
+    assert winner.payload == {}
+    assert await claim(moment + timedelta(seconds=29)) is None
+    taken_over = await claim(moment + timedelta(seconds=31))
+    assert taken_over is not None
+    async with database.writing() as session:
+        state = "done"
+        assert not await repository.end(session, winner, moment, state), "its hold has ended"
+        assert await repository.end(session, taken_over, moment, state)
+    await database.close()
