@@ -192,7 +192,7 @@ def _run(settings: Settings, main: Callable[[Market, asyncio.Event], Awaitable[N
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "httpcore", "urllib3", "web3"):
+    for noisy in ("alembic", "httpx", "httpcore", "urllib3", "web3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _folders(settings)
 
