@@ -134,41 +134,56 @@ def _follow(
     monotonic: Callable[[], float],
 ) -> Outcome:
     deadline = monotonic() + start_limit_s
-    told_to_stop = ready = False
+    stop = _Stop(process, control)
+    # A program that is ready again and again would keep the machine without any segment to pay.
+    progress = {"ready", "segment", "probe"}
     last: Event = {}
     failure: Event = {}
     while True:
-        if control.cancelled:
-            return _drop(process, Outcome(OutcomeKind.CANCELLED, control.cancelled))
-        left = control.stop_left_s
-        if left is not None and not told_to_stop:
-            told_to_stop = True
-            _tell_to_stop(process)
-        if left is not None and left <= 0:
-            return _drop(process, Outcome(OutcomeKind.STOPPED, "dropped inside a segment"))
-        if monotonic() > deadline:
-            return _drop(process, Outcome(OutcomeKind.HUNG, "no progress within the deadline"))
+        ended = stop.look()
+        if ended is None and monotonic() > deadline:
+            ended = Outcome(OutcomeKind.HUNG, "no progress within the deadline")
+        if ended is not None:
+            return _drop(process, ended)
         try:
             event = events.get(timeout=0.1)
         except queue.Empty:
             continue
         if event is _END:
-            break
+            return _judge(process, last, failure)
         assert isinstance(event, Mapping)
         try:
             handler(event)
         except BaseException:
             process.kill()
             raise
-        name = event.get("event")
-        # A program that is ready again and again would keep the machine without any segment to pay.
-        if name in {"segment", "probe"} or (name == "ready" and not ready):
-            ready = True
-            deadline = monotonic() + step_limit_s
-        elif name == "error":
-            failure = event
         last = event
-    return _judge(process, last, failure)
+        if event.get("event") in progress:
+            progress.discard("ready")
+            deadline = monotonic() + step_limit_s
+        elif event.get("event") == "error":
+            failure = event
+
+
+class _Stop:
+    """Passes a request to stop on to the program, once."""
+
+    def __init__(self, process: SandboxProcess, control: Control) -> None:
+        self._process = process
+        self._control = control
+        self._told = False
+
+    def look(self) -> Outcome | None:
+        """How the execution ends now by others' will; ``None`` when it goes on."""
+        if self._control.cancelled:
+            return Outcome(OutcomeKind.CANCELLED, self._control.cancelled)
+        left = self._control.stop_left_s
+        if left is None:
+            return None
+        if not self._told:
+            self._told = True
+            _tell_to_stop(self._process)
+        return Outcome(OutcomeKind.STOPPED, "dropped inside a segment") if left <= 0 else None
 
 
 def _pump(process: SandboxProcess, events: queue.Queue[object], over: threading.Event) -> None:

@@ -19,6 +19,7 @@ from worker_agent.errors import Unrecoverable
 
 log = logging.getLogger(__name__)
 _MAX_PAUSE_S = 30.0
+_MAX_PAUSE_FACTOR = 8.0
 
 
 class Stop:
@@ -83,7 +84,8 @@ class Loop(threading.Thread):
         One turn; must be safe to repeat.
     interval_s:
         Pause between turns; each pause is drawn from 75 to 125 % of it, so that many workers do not
-        beat on a market in step. It doubles after each failed turn, up to 30 s.
+        beat on a market in step. It doubles after each failed turn, up to eight times
+        itself and to 30 s: who polls often has short windows to keep.
     stop:
         Shared by all loops of the daemon.
     """
@@ -127,7 +129,8 @@ class Loop(threading.Thread):
             self._last_success = time.monotonic()
 
     def _pause_s(self) -> float:
-        return min(_MAX_PAUSE_S, self._interval_s * 2.0 ** min(self._failures, 8))
+        longest = min(_MAX_PAUSE_S, self._interval_s * _MAX_PAUSE_FACTOR)
+        return min(longest, self._interval_s * 2.0 ** min(self._failures, 8))
 
     def _since_success(self) -> str:
         if self._last_success is None:

@@ -146,17 +146,9 @@ def make_terms(
     """
     segment_s = measured.segment_s(manifest)
     segments = min(order.segments, manifest.max_segments)
-    if segments > offer.max_segments:
-        raise OrderRejected("too_long", f"At most {offer.max_segments} segments; use longer ones.")
-    if manifest.metered and segment_s < offer.min_segment_seconds:
-        raise OrderRejected("unsupported", f"Segments last {offer.min_segment_seconds} s or more.")
     price = max(1, price_per_segment_up(offer.price_per_hour, segment_s))
-    if segments * segment_s > order.max_duration_s:
-        needed = format_duration(math.ceil(segments * segment_s))
-        raise OrderRejected("too_long", f"{segments} segments take {needed} here; allow longer.")
-    if price * segments > order.budget:
-        raise OrderRejected("over_budget", f"The job costs {price * segments} here; raise budget.")
     bond = 0 if manifest.metered else -(-price * segments * settings.bond_bps // BPS)
+    _check_fit(order, offer, manifest, segment_s, segments, price)
     if bond > free_stake:
         raise OrderRejected("busy", "This worker's free stake does not carry the bond.")
     return Terms(
@@ -179,6 +171,21 @@ def make_terms(
         nonce=secrets.randbits(64),
         **_periods(manifest, segment_s, segments, settings, order.max_duration_s),
     )
+
+
+def _check_fit(
+    order: Order, offer: Offer, manifest: JobManifest, segment_s: float, segments: int, price: int
+) -> None:
+    """Refuse a job that is too long or too dear."""
+    if segments > offer.max_segments:
+        raise OrderRejected("too_long", f"At most {offer.max_segments} segments; use longer ones.")
+    if manifest.metered and segment_s < offer.min_segment_seconds:
+        raise OrderRejected("unsupported", f"Segments last {offer.min_segment_seconds} s or more.")
+    if segments * segment_s > order.max_duration_s:
+        needed = format_duration(math.ceil(segments * segment_s))
+        raise OrderRejected("too_long", f"{segments} segments take {needed} here; allow longer.")
+    if price * segments > order.budget:
+        raise OrderRejected("over_budget", f"The job costs {price * segments} here; raise budget.")
 
 
 def _periods(

@@ -57,7 +57,9 @@ def test_when_turns_keep_failing_then_the_pause_grows_to_a_limit() -> None:
 
     loop = make(tick, Stop())
     pauses = []
-    for _ in range(8):
+    for _ in range(5):
         loop.turn()
         pauses.append(loop._pause_s())
-    assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]
+    assert pauses == [2.0, 4.0, 8.0, 8.0, 8.0]
+    loop._interval_s = 10.0
+    assert loop._pause_s() == 30.0
