@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -93,11 +94,12 @@ def logs(
     setup: Setup,
     job: JobArgument = "last",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Until the job ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """What the job's program wrote, decrypted here."""
     with setup.client() as client:
         for text in client.job(job).logs(follow=follow):
-            sys.stdout.write(printable(text))
+            sys.stdout.write(json.dumps({"text": text}) + "\n" if as_json else printable(text))
             sys.stdout.flush()
 
 

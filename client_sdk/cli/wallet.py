@@ -55,11 +55,15 @@ def import_(setup: Setup) -> None:
 
 @app.command("address")
 @connected
-def address(setup: Setup) -> None:
+def address(setup: Setup, as_json: JsonOption = False) -> None:
     """Print the account's address; needs no password."""
     from client_sdk.chain.wallet import keystore_address
 
-    say(keystore_address(setup.wallet_path()))
+    owner = keystore_address(setup.wallet_path())
+    if as_json:
+        print_json({"schema": "gridlease/address/1", "address": owner})
+    else:
+        say(owner)
 
 
 @app.command("balance")
