@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from client_sdk import sealing
 from client_sdk.errors import InputRejected
 from client_sdk.jobfile import JobFile
@@ -24,13 +22,14 @@ from client_sdk.protocol.errors import BundleError
 from client_sdk.protocol.manifest import DataItem, DataKind, JobManifest
 from client_sdk.protocol.places import artifact_place
 from client_sdk.transports import MarketNode
+from client_sdk.wheels import pack_wheels
 
 BLINDING_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedInputs:
-    """Archives of a job's code and data, in plain, in a private folder of this machine."""
+    """Archives of a job's code, data and wheels, in plain, in a private folder of this machine."""
 
     job: JobFile
     bundle: Path
@@ -38,6 +37,7 @@ class PackedInputs:
     data: Mapping[str, Path]
     items: tuple[DataItem, ...]
     wheels: Path | None
+    image_digest: bytes
 
     def manifest(self, hardware_class: bytes) -> JobManifest:
         """The manifest for machines of one hardware class; blinded anew each time."""
@@ -47,7 +47,7 @@ class PackedInputs:
             data=self.items,
             hardware_class=hardware_class,
             blinding=secrets.token_bytes(BLINDING_BYTES),
-            image_digest=ZERO_HASH if self.wheels is None else _file_hash(self.wheels),
+            image_digest=self.image_digest,
         )
 
 
@@ -84,7 +84,7 @@ class SealedInputs:
 
 
 def pack(job: JobFile, folder: Path) -> PackedInputs:
-    """Pack code and data into a private folder.
+    """Pack code, data and wheels into a private folder.
 
     Raises
     ------
@@ -92,8 +92,10 @@ def pack(job: JobFile, folder: Path) -> PackedInputs:
         A file cannot be packed; the message names it.
     """
     bundle = folder / "bundle.tar"
+    # Wheels beside the code travel once, as wheels.
+    exclude = CODE_EXCLUDES if job.wheels_path is None else (*CODE_EXCLUDES, "*.whl")
     with bundle.open("xb") as out:
-        archive = _packed("code", lambda: pack_folder(job.code_folder, out, exclude=CODE_EXCLUDES))
+        archive = _packed("code", lambda: pack_folder(job.code_folder, out, exclude=exclude))
     data: dict[str, Path] = {}
     items: list[DataItem] = []
     for index, (name, source) in enumerate(sorted(job.data_paths.items())):
@@ -103,13 +105,18 @@ def pack(job: JobFile, folder: Path) -> PackedInputs:
             packed = _packed(f"data.{name}", _packing(kind, source, name, out))
         data[name] = target
         items.append(DataItem(name=name, kind=kind, hash=packed.hash, size=packed.size))
+    wheels, image_digest = None, ZERO_HASH
+    if job.wheels_path is not None:
+        wheels = folder / "wheels.tar"
+        image_digest = pack_wheels(job.wheels_path, wheels)
     return PackedInputs(
         job=job,
         bundle=bundle,
         bundle_archive=archive,
         data=data,
         items=tuple(items),
-        wheels=job.wheels_path,
+        wheels=wheels,
+        image_digest=image_digest,
     )
 
 
@@ -156,7 +163,3 @@ def _packed(what: str, run: Any) -> Archive:
     except OSError as error:
         raise InputRejected(f"{what}: {error.filename}: {error.strerror}") from error
     return archive
-
-
-def _file_hash(path: Path) -> bytes:
-    return blake3(path.read_bytes()).digest()

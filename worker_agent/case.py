@@ -150,7 +150,8 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
     folder = context.folder("audits") / task.lease_id.hex()
     folder.mkdir(exist_ok=True, mode=0o700)
     artifacts = task.inputs.artifacts
-    job = fetch_inputs(market, artifacts, job_key, terms.job_hash, folder / "inputs")
+    layers = context.folder("layers")
+    job = fetch_inputs(market, artifacts, job_key, terms.job_hash, folder / "inputs", layers)
     beacon = context.chain.beacon(case.history.opened.block_number)
     if beacon is None:
         raise RejectedInput("the beacon after the opening is not known")

@@ -1,9 +1,9 @@
 """A job's inputs: fetched, decrypted, and held against every hash before anything looks inside.
 
 *Covered:* the manifest is the one that ``jobHash`` names; code and data are the ones that the
-manifest names; sizes are bounded by what the manifest says and by this worker's limits; archives
-are unpacked without links, devices or ways out. *Not covered:* what the code does; that is the
-sandbox's business.
+manifest names, wheels the ones that its list names; sizes are bounded by what the manifest says and
+by this worker's limits; archives are unpacked without links, devices or ways out. *Not covered:*
+what the code does; that is the sandbox's business.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Final
 
 from client_sdk import sealing
 from client_sdk.protocol.bundle import BundleLimits, unpack
+from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.manifest import MAX_MANIFEST_BYTES, DataKind, JobManifest
 from client_sdk.protocol.places import artifact_place
+from client_sdk.protocol.wheels import MAX_PACKED_BYTES
 from worker_agent.checkpoints import MAX_RECORD_BYTES, MAX_STATE_BYTES
 from worker_agent.errors import BadArtifact
 from worker_agent.exchange import Artifacts
+from worker_agent.layers import check_wheels, link_layer
 from worker_agent.market import Market
 from worker_agent.sandbox.files import make_readable
 
@@ -29,6 +32,7 @@ from worker_agent.sandbox.files import make_readable
 MAX_BUNDLE_BYTES: Final = 1 << 30
 _SPARE_BYTES: Final = 2 * MAX_BUNDLE_BYTES
 _COMPLETE: Final = "complete"
+_IMAGE: Final = "image"
 _MANIFEST: Final = "manifest.json"
 
 
@@ -41,6 +45,8 @@ class JobInputs:
     """Folder shown as ``/code``."""
     data: Path
     """Folder whose entries are shown under ``/data``."""
+    image: Path | None = None
+    """Folder shown as ``/image``: unpacked wheels; ``None`` when the job brings none."""
 
 
 def sealed_limit(plain_bytes: int) -> int:
@@ -57,11 +63,16 @@ def load_inputs(folder: Path, job_hash: bytes) -> JobInputs | None:
         manifest = JobManifest.from_bytes((folder / _MANIFEST).read_bytes(), job_hash)
     except (OSError, ProtocolError):
         return None
-    return JobInputs(manifest, folder / "code", folder / "data")
+    return _inputs_in(folder, manifest)
 
 
 def fetch_inputs(
-    market: Market, artifacts: Artifacts, job_key: bytes, job_hash: bytes, folder: Path
+    market: Market,
+    artifacts: Artifacts,
+    job_key: bytes,
+    job_hash: bytes,
+    folder: Path,
+    layers: Path,
 ) -> JobInputs:
     """Fetch, decrypt, check and unpack a job's inputs; what is there already is not fetched again.
 
@@ -77,6 +88,8 @@ def fetch_inputs(
         What the manifest must hash to.
     folder:
         Where the inputs will lie.
+    layers:
+        Folder of unpacked wheels, shared by jobs; on the same disk.
 
     Raises
     ------
@@ -99,9 +112,10 @@ def fetch_inputs(
         _check_room(manifest, folder)
         _fetch_code(fetcher, artifacts, manifest)
         _fetch_data(fetcher, artifacts, manifest)
+        _fetch_wheels(fetcher, artifacts, manifest, layers)
     except (ProtocolError, sealing.SealingError) as error:
         raise BadArtifact(str(error)) from error
-    inputs = JobInputs(manifest, folder / "code", folder / "data")
+    inputs = _inputs_in(folder, manifest)
     for path in (inputs.code, inputs.data):
         make_readable(path)
     (folder / _MANIFEST).write_bytes(raw)
@@ -192,6 +206,31 @@ def _fetch_data(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) 
             raise BadArtifact(f"data {item.name!r} is not one file of that name")
         (single / item.name).rename(folder / item.name)
         single.rmdir()
+
+
+def _fetch_wheels(
+    fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest, layers: Path
+) -> None:
+    if manifest.image_digest == ZERO_HASH:
+        return
+    address = artifacts.extra.get("wheels")
+    if address is None:
+        raise BadArtifact("the order brings no wheels")
+    place = artifact_place("extra", name="wheels")
+    # Ciphertext and plaintext lie there together for a moment; see `_check_room`.
+    room = (shutil.disk_usage(fetcher._folder).free - _SPARE_BYTES) // 2
+    plain = fetcher.plain(place, address, max(0, min(MAX_PACKED_BYTES, room)))
+    packed = fetcher._folder / ".wheels"
+    _unpack(plain, packed, None, BundleLimits(total_bytes=MAX_PACKED_BYTES, depth=0))
+    # Even when the layer is there: auditors will need what the market serves.
+    wheels = check_wheels(packed, manifest.image_digest)
+    link_layer(layers, manifest.image_digest, wheels, fetcher._folder / _IMAGE)
+    shutil.rmtree(packed)
+
+
+def _inputs_in(folder: Path, manifest: JobManifest) -> JobInputs:
+    image = None if manifest.image_digest == ZERO_HASH else folder / _IMAGE
+    return JobInputs(manifest, folder / "code", folder / "data", image)
 
 
 def _unpack(plain: Path, target: Path, expected: bytes | None, limits: BundleLimits) -> None:

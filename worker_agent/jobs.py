@@ -56,6 +56,7 @@ class Work:
             "env": dict(manifest.env),
             "code_dir": "/code",
             "data_dir": "/data",
+            "image_dir": "/image" if self.inputs.image else None,
             "out_dir": "/job/out",
             "segment_steps": manifest.segment_steps,
             "max_segments": self.max_segments or manifest.max_segments,
@@ -98,6 +99,8 @@ class Jobs:
         mounts = [*runtime.mounts, Mount(work.inputs.code, "/code")]
         # Item by item: a bound folder would follow what is added to it later.
         mounts += [Mount(path, f"/data/{path.name}") for path in sorted(work.inputs.data.iterdir())]
+        if work.inputs.image is not None:
+            mounts.append(Mount(work.inputs.image, "/image"))
         if work.resume is not None:
             make_readable(work.resume)
             mounts.append(Mount(work.resume, "/resume"))

@@ -143,7 +143,8 @@ class Orders:
         sealed = parse_base64(claim.get("sealed_key"), "sealed_key", MAX_SEALED_KEY_BYTES)
         job_key = sealing.unwrap_key(sealed, context.encryption_key, order.job_hash)
         store = LeaseStore(context.folder("orders") / order_id)
-        inputs = fetch_inputs(market, artifacts, job_key, order.job_hash, store.inputs)
+        layers = context.folder("layers")
+        inputs = fetch_inputs(market, artifacts, job_key, order.job_hash, store.inputs, layers)
         longest = context.settings.max_duration_s
         check_manifest(inputs.manifest, order, offer, self._machine, longest)
         measured = measure_steps(self._jobs, inputs, context.settings.accept_limit_s)

@@ -96,8 +96,6 @@ def check_manifest(
         raise OrderRejected("bad_inputs", "Order and manifest name different verification modes.")
     if not manifest.metered and manifest.hardware_class != offer.hardware_class:
         raise OrderRejected("wrong_class", "The manifest is for another hardware class.")
-    if manifest.image_digest != ZERO_HASH:
-        raise OrderRejected("unsupported", "This worker runs jobs on its own packages only.")
     if manifest.memory_bytes > machine.memory_bytes:
         limit = format_size(machine.memory_bytes)
         raise OrderRejected("too_large", f"A job gets at most {limit} of memory here.")

@@ -3,7 +3,7 @@
 ::
 
     <data_dir>/leases/<lease id>/
-        inputs/      decrypted and checked: code/, data/, manifest.json, complete
+        inputs/      decrypted and checked: code/, data/, image/, manifest.json, complete
         segments/<i>/   checkpoint.safetensors, state.json, record.json
         outputs/     collected files of the job
         upload/      ciphertexts on their way to a market

@@ -39,6 +39,7 @@ from worker_agent.examine import Examiner
 from worker_agent.hardware.facts import MachineFacts
 from worker_agent.heartbeat import Heartbeat
 from worker_agent.jobs import Jobs
+from worker_agent.layers import remove_unfinished
 from worker_agent.lease import LeaseLoop
 from worker_agent.loops import Loop, Stop
 from worker_agent.orders import Orders
@@ -90,6 +91,7 @@ def _run(settings: WorkerSettings, stop: Stop) -> int:
     swept = sandbox.sweep()
     if swept:
         log.info("removed what %d jobs of a former process left behind", len(swept))
+    remove_unfinished(context.folder("layers"))
     log.info("sandbox %s, isolation %s", sandbox.tier, sandbox.isolation)
     try:
         start = _start_provider if settings.role is Role.PROVIDER else _start_examiner

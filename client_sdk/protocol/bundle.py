@@ -17,7 +17,7 @@ import fnmatch
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -161,6 +161,13 @@ def pack_file(
 ) -> Archive:
     """Write the one archive that holds this one file under ``name``."""
     return _pack([(name, path)], out, limits)
+
+
+def pack_files(
+    files: Mapping[str, Path], out: BinaryIO, *, limits: BundleLimits = DEFAULT_LIMITS
+) -> Archive:
+    """Write the one archive that holds these files under their names."""
+    return _pack(list(files.items()), out, limits)
 
 
 def unpack(

@@ -16,6 +16,7 @@ A class per rule; its docstring is the default message; the values are attribute
     |-- MoneyError            an amount cannot be read, written or rounded
     |-- UnitError             a size or a duration cannot be read
     |-- BundleError           a folder cannot be packed, or an archive is not one of ours
+    |-- LockError             a list of wheels, or a wheel, was refused
     |-- LoginError            a login message is malformed or not for us
     `-- JobSpecError          a job spec was refused; carries every problem found
 """
@@ -101,6 +102,10 @@ class UnitError(ProtocolError):
 
 class BundleError(ProtocolError):
     """This folder cannot be packed, or this archive is not one of ours."""
+
+
+class LockError(ProtocolError):
+    """This list of wheels was refused."""
 
 
 class LoginError(ProtocolError):

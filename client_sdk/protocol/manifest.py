@@ -105,7 +105,7 @@ class JobManifest:
     entry: str
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    #: BLAKE3 of the hash-locked wheel list; zero for the worker's own framework.
+    #: BLAKE3 of the pinned list of wheels (`wheels.pinned_form`); zero when the job brings none.
     image_digest: bytes = ZERO_HASH
     verification: Verification
     #: Optimizer steps of a segment; 0 when metered.
@@ -189,7 +189,7 @@ class JobManifest:
         blinding
             32 random bytes.
         image_digest
-            BLAKE3 of the wheel list, when the spec names one.
+            BLAKE3 of the pinned list of wheels, when the spec names one.
         """
         if {item.name for item in data} != set(spec.data):
             raise FieldError("data", "items and spec do not name the same data")

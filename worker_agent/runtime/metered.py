@@ -33,7 +33,10 @@ def run_metered(task: Task, control: Control) -> ExitCode:
     signal.signal(signal.SIGTERM, lambda *_: control.request_stop())
     work_dir = _copy_code(task.code_dir, task.out_dir / "outputs")
     process = subprocess.Popen(
-        [sys.executable, "-u", task.entry, *task.args], cwd=work_dir, process_group=0
+        [sys.executable, "-u", task.entry, *task.args],
+        cwd=work_dir,
+        env=_environment(task.image_dir),
+        process_group=0,
     )
     control.send("ready")
     num_segments, stopped = _meter(process, task, control, task.segment_seconds)
@@ -47,6 +50,14 @@ def run_metered(task: Task, control: Control) -> ExitCode:
         control.send("finished", final_segment=final, early=final + 1 < task.max_segments)
         return ExitCode.OK
     return _report_failure(process.returncode, control)
+
+
+def _environment(image_dir: Path | None) -> dict[str, str]:
+    """Our own environment, with the job's packages after the runtime's in the search path."""
+    if image_dir is None:
+        return dict(os.environ)
+    path = [os.environ.get("PYTHONPATH", ""), str(image_dir)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def _meter(

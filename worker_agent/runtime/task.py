@@ -52,6 +52,8 @@ class Task:
     """The renter's code, read-only."""
     data_dir: Path
     """Folder under which the data lie by name, read-only."""
+    image_dir: Path | None
+    """Folder with the job's own packages, read-only."""
     out_dir: Path
     """Folder for ``segments/`` and ``outputs/``."""
     segment_steps: int
@@ -115,6 +117,7 @@ def parse_task(value: object) -> Task:
         env=fields.take("env", _variables, {}),
         code_dir=fields.take("code_dir", _path),
         data_dir=fields.take("data_dir", _path),
+        image_dir=fields.take("image_dir", _path_or_none, None),
         out_dir=fields.take("out_dir", _path),
         segment_steps=fields.take("segment_steps", _integer(0 if metered else 1, _MAX_STEPS)),
         max_segments=fields.take("max_segments", _integer(1, _MAX_SEGMENTS)),

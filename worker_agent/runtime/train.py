@@ -97,7 +97,7 @@ def run_training(task: Task, control: Control) -> ExitCode:
     sessions.install(session, num_threads=task.threads)
     control.send("ready")
     try:
-        run_script(task.code_dir, task.entry, task.args)
+        run_script(task.code_dir, task.entry, task.args, task.image_dir)
     except sessions.RunStopped:
         return _report_stop(observer, task, control)
     except BaseException as error:  # the edge to the renter's code

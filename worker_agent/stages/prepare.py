@@ -27,4 +27,5 @@ def prepare(attempt: Attempt) -> JobInputs:
         bytes.fromhex(record.job_key),
         attempt.terms.job_hash,
         attempt.store.inputs,
+        attempt.machinery.context.folder("layers"),
     )

@@ -61,13 +61,17 @@ def test_when_inputs_are_fetched_then_they_lie_where_the_job_will_see_them(
     job = with_data(tmp_path, market)
     folder, job_hash = tmp_path / "inputs", job.manifest.job_hash()
     client = market.connect("0x1")
-    found = fetch_inputs(client, parse_artifacts(job.artifacts), job.key, job_hash, folder)
+    found = fetch_inputs(
+        client, parse_artifacts(job.artifacts), job.key, job_hash, folder, tmp_path
+    )
     assert found.manifest == job.manifest
     assert (found.code / "train.py").read_text() == "print('secret code')\n"
     assert (found.data / "one").read_bytes() == b"numbers"
     assert (found.data / "many" / "a.txt").read_text() == "a"
     market.requests.clear()
-    again = fetch_inputs(client, parse_artifacts(job.artifacts), job.key, job_hash, folder)
+    again = fetch_inputs(
+        client, parse_artifacts(job.artifacts), job.key, job_hash, folder, tmp_path
+    )
     assert again == found == load_inputs(folder, job_hash)
     assert market.requests == []  # complete inputs are not fetched twice
     assert load_inputs(folder, b"\1" * 32) is None
@@ -90,7 +94,9 @@ def test_when_an_input_is_wrong_then_nothing_counts_as_complete(
         job.artifacts["data"]["one"] = job.artifacts["bundle"]
     folder, job_hash = tmp_path / "inputs", job.manifest.job_hash()
     with pytest.raises((BadArtifact, MarketRefused)):
-        fetch_inputs(market.connect("0x1"), parse_artifacts(job.artifacts), key, job_hash, folder)
+        fetch_inputs(
+            market.connect("0x1"), parse_artifacts(job.artifacts), key, job_hash, folder, tmp_path
+        )
     assert load_inputs(folder, job_hash) is None
 
 

@@ -130,7 +130,6 @@ def test_when_the_offer_has_lapsed_then_the_order_is_declined(
     ("change", "code"),
     [
         ({"hardware_class": b"\5" * 32}, "wrong_class"),
-        ({"image_digest": b"\5" * 32}, "unsupported"),
         ({"memory_bytes": 2 * GIB + 1}, "too_large"),
         ({"disk_bytes": 2 * GIB + 1}, "too_large"),
         ({"threads": 3}, "too_large"),

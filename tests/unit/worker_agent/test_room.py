@@ -34,5 +34,6 @@ def test_when_the_data_would_fill_the_disk_then_the_order_is_refused_unfetched(
             job.key,
             job.manifest.job_hash(),
             tmp_path / "inputs",
+            tmp_path / "layers",
         )
     assert not (tmp_path / "inputs" / "code").exists()

@@ -92,6 +92,19 @@ def test_when_the_script_runs_to_its_end_then_the_last_event_says_so(run: Run) -
     assert events[-1] == {"event": "finished", "final_segment": 1, "early": False}
 
 
+def test_when_the_job_brings_packages_then_the_script_finds_them_after_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    for folder, name in (("image", "brought"), ("image", "both"), ("code", "both")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}_module.py").write_text(f"PLACE = {folder!r}\n")
+    script = "import both_module as b, brought_module as i\nraise ValueError(b.PLACE + i.PLACE)"
+
+    _, events = run(script, image_dir=str(tmp_path / "image"))
+
+    assert "codeimage" in events[-1]["text"]
+
+
 def test_when_the_script_ends_with_exit_zero_after_its_run_then_that_is_an_end(run: Run) -> None:
     code, events = run(SCRIPT + "sys.exit(0)\n")
 
