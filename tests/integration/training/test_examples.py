@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,9 +27,12 @@ NAMES = ["digits_cnn", "char_transformer"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_when_a_job_file_is_read_then_it_is_a_replayable_job_of_files_that_are_there(
-    name: str,
+    name: str, tmp_path: Path
 ) -> None:
-    spec = load_job_file(EXAMPLES / name / "job.yaml").spec
+    # A copy, prepared as the README says: a fresh clone has no data/stdlib.txt yet.
+    example = Path(shutil.copytree(EXAMPLES / name, tmp_path / name))
+    subprocess.run([sys.executable, example / "prepare.py"], check=True)
+    spec = load_job_file(example / "job.yaml").spec
 
     assert spec.verification is Verification.REPLAY
     assert spec.segments.max >= 20
