@@ -60,6 +60,7 @@ _RESERVED: Final = (
     | frozenset(sys.stdlib_module_names)
     | {"client_sdk", "worker_agent", "sitecustomize", "usercustomize"}
 )
+# zipfile raises NotImplementedError for a compression or encryption that it does not know.
 _UNREADABLE: Final = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 _one_at_a_time = threading.Lock()
 
