@@ -10,7 +10,8 @@
     │   ├── BadArtifact              bytes that are not what their hash says
     │   ├── BadCheckpoint            a checkpoint that does not hold the state it claims
     │   ├── BadOpening               an opening that does not belong to the committed trace
-    │   └── BadDraw                  an audit that the beacon did not draw
+    │   ├── BadDraw                  an audit that the beacon did not draw
+    │   └── BadAuditorKey            a key that the auditor did not sign, or no longer stands for
     ├── JobFailed                    the renter's code ended badly
     ├── ProviderFault                this machine or its sandbox ended badly
     └── NetworkFailed                a service could not be reached
@@ -71,6 +72,10 @@ class BadOpening(RejectedInput):
 
 class BadDraw(RejectedInput):
     """The beacon did not draw this audit."""
+
+
+class BadAuditorKey(RejectedInput):
+    """The auditor did not sign this encryption key, or it has expired."""
 
 
 class JobFailed(WorkerError):

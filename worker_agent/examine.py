@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
-from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus
@@ -40,6 +40,7 @@ _OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditS
 _KIND: Final = "audit"
 T = TypeVar("T")
 _REGISTER_S: Final = 600.0
+_KEY_LIFETIME_S: Final = 24 * 3600
 _MAX_CASES: Final = 4
 
 
@@ -201,11 +202,16 @@ class Examiner(ABC):
     def _register(self, market: Market) -> None:
         if time.monotonic() - self._registered.get(market.url, -1e9) < _REGISTER_S:
             return
-        body = {
-            "encryption_key": "0x" + self.context.encryption_key.public.hex(),
-            "hardware_class": "0x" + self.hardware_class.hex(),
-            "role": self.role,
-        }
+        context, now = self.context, self.context.chain.now()
+        key = AuditorKey(
+            auditor=str(context.account.address),
+            encryption_key=context.encryption_key.public,
+            hardware_class=self.hardware_class,
+            issued_at=now,
+            expires_at=now + _KEY_LIFETIME_S,
+        )
+        signature = sign(key, context.chain.domain, context.account)
+        body = {"key": key.to_json(), "signature": "0x" + signature.hex(), "role": self.role}
         market.post("/v1/auditors", body)
         self._registered[market.url] = time.monotonic()
         log.info("registered at %s as %s", market.url, self.role)

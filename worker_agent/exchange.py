@@ -17,6 +17,7 @@ from client_sdk.protocol.addresses import checksum_address
 from client_sdk.protocol.canonical import hash_from_hex
 from client_sdk.protocol.errors import MessageError, ProtocolError
 from client_sdk.protocol.ids import IdKind, check_id
+from client_sdk.protocol.messages import AuditorKey
 from client_sdk.protocol.records import BoundaryOpening
 from client_sdk.protocol.states import AuditKind, AuditState
 from client_sdk.protocol.wire import Reader, check_text
@@ -70,8 +71,9 @@ class AuditTask:
     lease_id: bytes
     segment: int
     auditor: str
-    auditor_key: bytes
-    """X25519 public key of the auditor."""
+    auditor_key: AuditorKey
+    """The auditor's encryption key; nothing is wrapped to it before `require_auditor_key`."""
+    auditor_key_signature: bytes
     commit_root: bytes
     """Root that the contract stored after the commit in question."""
     pool: tuple[str, ...] | None
@@ -103,7 +105,10 @@ def parse_task(value: object) -> AuditTask:
             lease_id=reader.digest("lease_id"),
             segment=reader.integer("segment", high=65_534),
             auditor=checksum_address(reader.raw("auditor"), "auditor"),
-            auditor_key=reader.digest("auditor_key"),
+            auditor_key=AuditorKey.from_json(reader.raw("auditor_key"), reader.at("auditor_key")),
+            auditor_key_signature=bytes.fromhex(
+                reader.text("auditor_key_signature", max_length=132).removeprefix("0x")
+            ),
             commit_root=commit.digest("root"),
             pool=pool,
             inputs=_parse_inputs(reader.inner("inputs")) if reader.has("inputs") else None,

@@ -1,7 +1,8 @@
 """The loop that answers auditors and the arbiter, as provider.
 
-Nobody gets the job's key because a market says so: the draw is computed again from the chain, and
-an arbiter must be the one of the terms, with a challenge on the chain. A segment's opening is given
+Nobody gets the job's key because a market says so: the draw is computed again from the chain, an
+arbiter must be the one of the terms, with a challenge on the chain, and the key that the job's key
+is wrapped to must be signed by the account that was drawn. A segment's opening is given
 only after the other side has posted its own result.
 """
 
@@ -12,13 +13,14 @@ from dataclasses import replace
 from typing import Final
 
 from client_sdk import sealing
+from client_sdk.chain.signing import is_signed_by
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.jobspec import Audit
 from client_sdk.protocol.states import AuditKind, AuditState
 from worker_agent.case import Case, check_case
 from worker_agent.context import Context
 from worker_agent.delivery import Deliverer
-from worker_agent.errors import BadDraw, NetworkFailed, RejectedInput
+from worker_agent.errors import BadAuditorKey, BadDraw, NetworkFailed, RejectedInput
 from worker_agent.exchange import (
     AuditInputs,
     AuditTask,
@@ -123,5 +125,19 @@ class ServeAudits:
             artifacts = replace(artifacts, checkpoint=address)
         job_key = bytes.fromhex(record.job_key)
         job_hash = record.parsed_terms.job_hash
-        sealed = sealing.wrap_key(job_key, task.auditor_key, job_hash)
+        auditor_key = self._auditor_key(task)
+        sealed = sealing.wrap_key(job_key, auditor_key, job_hash)
         return AuditInputs(sealed_key=sealed, artifacts=artifacts, opening=opening)
+
+    def _auditor_key(self, task: AuditTask) -> bytes:
+        """The key of the account that was drawn, by that account's word and not by a market's."""
+        key, chain = task.auditor_key, self._context.chain
+        if not same_address(key.auditor, task.auditor):
+            raise BadAuditorKey(f"the encryption key is of {key.auditor}, not of {task.auditor}")
+        if not is_signed_by(key, chain.domain, task.auditor_key_signature, task.auditor):
+            raise BadAuditorKey(f"the encryption key is not signed by {task.auditor}")
+        if key.expired(chain.now()):
+            raise BadAuditorKey(f"the encryption key of {task.auditor} has expired")
+        if task.kind is AuditKind.AUDIT and key.hardware_class != self._hardware_class:
+            raise BadAuditorKey(f"the machine of {task.auditor} is of another hardware class")
+        return key.encryption_key

@@ -8,7 +8,14 @@ from typing import ClassVar
 from client_sdk.protocol.eip712 import Typed
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests
 
-__all__ = ["AuditReport", "BoundaryOpening", "Progress", "SegmentRecord", "StepDigests"]
+__all__ = [
+    "AuditReport",
+    "AuditorKey",
+    "BoundaryOpening",
+    "Progress",
+    "SegmentRecord",
+    "StepDigests",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +50,32 @@ class AuditReport(Typed):
     state_hash: bytes
     #: Unix time.
     at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditorKey(Typed):
+    """The word of an auditor, or an arbiter, that job keys for it are wrapped to this key.
+
+    Signed by ``auditor`` itself, so that a market that passes it on can read no job with a key of
+    its own. A key that leaked is good until ``expires_at``: lifetimes are short, and renewed.
+    """
+
+    EIP712_TYPE: ClassVar[str] = (
+        "AuditorKey(address auditor,bytes32 encryptionKey,bytes32 hardwareClass,"
+        "uint40 issuedAt,uint40 expiresAt)"
+    )
+    SCHEMA: ClassVar[str] = "gridlease/auditor-key/1"
+
+    auditor: str
+    #: X25519 public key that job keys are wrapped to.
+    encryption_key: bytes
+    #: Class of the auditor's machine: only its bits can be compared.
+    hardware_class: bytes
+    #: Unix time.
+    issued_at: int
+    #: Unix time from which nothing is wrapped to the key any more.
+    expires_at: int
+
+    def expired(self, now: int) -> bool:
+        """Tell whether the key has lapsed at Unix time ``now``."""
+        return now >= self.expires_at

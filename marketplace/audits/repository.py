@@ -25,7 +25,7 @@ LIVE_STATES = (
 async def register(session: AsyncSession, scope: Scope, values: dict[str, Any]) -> None:
     """Write an auditor, or refresh the one of this address and role."""
     insert = upsert(session)
-    changed = {k: values[k] for k in ("encryption_key", "hardware_class", "seen_at")}
+    changed = {k: values[k] for k in ("key", "key_signature", "hardware_class", "seen_at")}
     await session.execute(
         insert(Auditor)
         .values(**scope.key, **values)

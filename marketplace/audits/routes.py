@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.errors import ProtocolError
-from client_sdk.protocol.messages import AuditReport, BoundaryOpening
+from client_sdk.protocol.messages import AuditorKey, AuditReport, BoundaryOpening
 from client_sdk.protocol.states import AuditKind, AuditState
 from marketplace import models
-from marketplace.audits import repository, service
+from marketplace.audits import registry, repository, service
 from marketplace.audits.schemas import (
     AuditAnswer,
     AuditorAnswer,
@@ -51,16 +51,17 @@ AuditId = Annotated[str, Path(max_length=40)]
 _COMMON = (Unauthenticated, RequestInvalid, RateLimited)
 
 
-@auditors_router.post("", status_code=201, responses=errors(*_COMMON))
+@auditors_router.post(
+    "", status_code=201, responses=errors(*_COMMON, MessageRefused, SignatureRefused)
+)
 async def register(body: AuditorBody, caller: CallerDep, market: MarketDep) -> AuditorAnswer:
     """Register the caller, or refresh its registration."""
-    moment = now()
-    values = {"address": caller, "registered_at": moment, "seen_at": moment, **body.model_dump()}
+    message = read(AuditorKey, body.key)
+    await require_signer(message, market.domain, body.signature, caller)
     async with market.database.writing() as session:
-        await repository.register(session, market.scope, values)
-        row = await repository.auditor(session, market.scope, caller, body.role)
-        assert row is not None, "it was just written"
-        await session.refresh(row)
+        row = await registry.register(
+            session, market, message, body.signature, caller, body.role, now()
+        )
     return auditor_answer(row)
 
 
@@ -173,4 +174,4 @@ async def _answer(
 ) -> AuditAnswer:
     role = AuditorRole.AUDITOR if row.kind == AuditKind.AUDIT else AuditorRole.ARBITER
     auditor = await repository.auditor(session, market.scope, row.auditor, role)
-    return audit_answer(row, caller, auditor.encryption_key if auditor else None)
+    return audit_answer(row, caller, auditor)

@@ -12,14 +12,14 @@ from marketplace.clock import iso
 from marketplace.domain.states import AuditorRole
 from marketplace.models import Audit, Auditor
 from marketplace.orders.schemas import ContentHash, Named, Sealed
-from marketplace.web.schemas import HASH, SIGNATURE, Answer, Body
+from marketplace.web.schemas import SIGNATURE, Answer, Body
 
 
 class AuditorBody(Body):
     """Registers the caller."""
 
-    encryption_key: str = Field(pattern=HASH, description="X25519 public key.")
-    hardware_class: str = Field(pattern=HASH)
+    key: dict[str, Any] = Field(description="`gridlease/auditor-key/1`")
+    signature: str = Field(pattern=SIGNATURE)
     role: AuditorRole = AuditorRole.AUDITOR
 
 
@@ -28,8 +28,8 @@ class AuditorAnswer(Answer):
 
     address: str
     role: str
-    encryption_key: str
-    hardware_class: str
+    key: dict[str, Any] = Field(description="`gridlease/auditor-key/1`, signed by the account.")
+    key_signature: str
     seen_at: str | None
 
 
@@ -109,7 +109,10 @@ class AuditAnswer(Answer):
     lease_id: str
     segment: int
     auditor: str
-    auditor_key: str | None
+    auditor_key: dict[str, Any] | None = Field(
+        description="`gridlease/auditor-key/1` of the auditor; check its signature before use."
+    )
+    auditor_key_signature: str | None
     commit: AuditCommit | None
     draw: dict[str, Any] = Field(description="What the draw was made of.")
     inputs: AuditInputs | None
@@ -133,13 +136,13 @@ def auditor_answer(row: Auditor) -> AuditorAnswer:
     return AuditorAnswer(
         address=checksum_address(row.address),
         role=row.role,
-        encryption_key=row.encryption_key,
-        hardware_class=row.hardware_class,
+        key=row.key,
+        key_signature=row.key_signature,
         seen_at=iso(row.seen_at),
     )
 
 
-def audit_answer(row: Audit, caller: str, auditor_key: str | None) -> AuditAnswer:
+def audit_answer(row: Audit, caller: str, auditor: Auditor | None) -> AuditAnswer:
     """Write an audit; the operator's side does not see the report before it has opened."""
     is_auditor = caller == row.auditor
     shows_report = is_auditor or row.opening is not None
@@ -154,7 +157,8 @@ def audit_answer(row: Audit, caller: str, auditor_key: str | None) -> AuditAnswe
         lease_id=row.lease_id,
         segment=row.segment,
         auditor=checksum_address(row.auditor),
-        auditor_key=auditor_key,
+        auditor_key=auditor.key if auditor else None,
+        auditor_key_signature=auditor.key_signature if auditor else None,
         commit=AuditCommit(**commit) if commit else None,
         draw={key: value for key, value in row.draw.items() if key != "commit"},
         inputs=inputs,

@@ -18,7 +18,9 @@ class Auditor(OfChain, Base):
 
     address: Mapped[str] = mapped_column(String(42), primary_key=True)
     role: Mapped[str] = mapped_column(String(16), primary_key=True)
-    encryption_key: Mapped[Hash]
+    key: Mapped[dict[str, Any]]
+    """The signed ``gridlease/auditor-key/1``."""
+    key_signature: Mapped[str] = mapped_column(String(132))
     hardware_class: Mapped[Hash]
     registered_at: Mapped[datetime]
     seen_at: Mapped[datetime]

@@ -20,6 +20,7 @@ from client_sdk.chain.signing import sign, sign_text
 from client_sdk.chain.wallet import account_from
 from client_sdk.protocol.login import LoginMessage
 from client_sdk.protocol.machine import Isolation, MachineDocument
+from client_sdk.protocol.messages import AuditorKey
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
@@ -192,6 +193,28 @@ class World:
     async def lease_facts(self, lease_id: str) -> Any:
         async with self.market.database.reading() as session:
             return await chain_rows.lease(session, self.market.scope, lease_id)
+
+    async def register_auditor(
+        self,
+        account: LocalAccount,
+        *,
+        role: str = "auditor",
+        signer: LocalAccount | None = None,
+        **values: Any,
+    ) -> httpx.Response:
+        """Register with a key that the account, or somebody else, signed."""
+        now = int(datetime.now(UTC).timestamp())
+        defaults: dict[str, Any] = {
+            "auditor": account.address,
+            "encryption_key": bytes(31) + b"\3",
+            "hardware_class": HARDWARE_CLASS,
+            "issued_at": now,
+            "expires_at": now + 3_600,
+        }
+        key = AuditorKey(**(defaults | values))
+        signature = self.signed(key, signer or account)
+        body = {"key": key.to_json(), "signature": signature, "role": role}
+        return await self.request(account, "POST", "/auditors", json=body)
 
     # Signed objects
 

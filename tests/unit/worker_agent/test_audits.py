@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from client_sdk.chain.signing import sign
 from client_sdk.protocol.jobspec import Audit
+from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
 from contracts.events import Challenged, CloseCause, Closed, Ruled
 from tests.fakes import parties
@@ -200,6 +202,37 @@ def test_when_a_market_invents_an_audit_then_nobody_gets_the_key(
         world.provider.serve.tick()
     assert world.market.audits[forged["audit_id"]]["inputs"] is None
     assert lease_id
+
+
+@pytest.mark.parametrize(
+    ("lie", "found"),
+    [
+        ("swapped", "not signed"),
+        ("stranger", "is of"),
+        ("expired", "has expired"),
+        ("class", "another hardware class"),
+    ],
+)
+def test_when_a_market_gives_another_key_for_the_auditor_then_nobody_gets_the_job_key(
+    world: Any, examiners: Any, caplog: pytest.LogCaptureFixture, lie: str, found: str
+) -> None:
+    both = examiners()
+    world.start_lease(parties.make_job(world.folder, world.market, max_segments=3))
+    row = world.market.auditors[parties.AUDITOR.address]
+    signer = parties.account("other") if lie == "stranger" else parties.AUDITOR
+    changes: dict[str, Any] = {
+        "swapped": {"encryption_key": bytes([7]) * 32},
+        "stranger": {"encryption_key": bytes([7]) * 32, "auditor": signer.address},
+        "expired": {"expires_at": world.chain.now()},
+        "class": {"hardware_class": bytes([7]) * 32},
+    }[lie]
+    key = replace(AuditorKey.from_json(row["key"]), **changes)
+    signature = row["signature"]
+    if lie != "swapped":
+        signature = "0x" + sign(key, world.chain.domain, signer).hex()
+    row.update(key=key.to_json(), signature=signature)
+    world.run_until(lambda: found in caplog.text, both.turn)
+    assert all(audit["inputs"] is None for audit in world.market.audits.values())
 
 
 def test_when_an_auditor_is_restarted_after_its_report_then_it_compares_with_what_it_reported(

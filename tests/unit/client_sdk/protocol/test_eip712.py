@@ -32,7 +32,7 @@ from client_sdk.protocol.eip712 import (
 )
 from client_sdk.protocol.errors import FieldError, MessageError, OutOfRange, WrongType
 from client_sdk.protocol.keccak import keccak256
-from client_sdk.protocol.messages import AuditReport, Progress
+from client_sdk.protocol.messages import AuditorKey, AuditReport, Progress
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms, Voucher, chained_root
@@ -43,7 +43,7 @@ from client_sdk.protocol.verification import (
 )
 
 ROOT = Path(__file__).parents[4]
-KINDS = [Terms, Voucher, Offer, Order, Progress, AuditReport]
+KINDS = [Terms, Voucher, Offer, Order, Progress, AuditReport, AuditorKey]
 HASHES = st.binary(min_size=32, max_size=32)
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 DOMAINS = st.builds(Domain, st.integers(0, 2**64 - 1), ADDRESSES)

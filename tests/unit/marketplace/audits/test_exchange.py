@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from client_sdk.protocol.messages import AuditReport
+from client_sdk.chain.signing import is_signed_by
+from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
 from client_sdk.protocol.trace import trace_root
 from marketplace.audits import service
@@ -61,8 +62,7 @@ async def drawn(world: World) -> tuple[Rented, Work, dict[str, Any]]:
     )
     for account in (AUDITOR, ARBITER):
         role = "auditor" if account is AUDITOR else "arbiter"
-        body = {"encryption_key": hex32(3), "hardware_class": "0x" + "07" * 32, "role": role}
-        assert (await world.request(account, "POST", "/auditors", json=body)).status_code == 201
+        assert (await world.register_auditor(account, role=role)).status_code == 201
     place = (world.block, world.log_index)
     for _ in range(2):  # a second delivery draws the same
         async with world.market.database.writing() as session:
@@ -196,6 +196,33 @@ async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
     assert receipt["amounts"]["slashed_to_renter"] == "9"
     assert {a["result"] for a in receipt["audits"]} == {"ruled_fraud", "expired"}
     assert [e["name"] for e in receipt["events"]][-1] == "Closed"
+
+
+async def test_when_an_auditor_registers_then_its_signed_key_is_served(world: World) -> None:
+    answer = await world.register_auditor(AUDITOR)
+    assert answer.status_code == 201
+    (row,) = (await world.request(None, "GET", "/auditors")).json()["auditors"]
+    assert row == answer.json() | {"seen_at": row["seen_at"]}
+    key = AuditorKey.from_json(row["key"])
+    assert key.auditor == row["address"] == AUDITOR.address
+    signature = bytes.fromhex(row["key_signature"][2:])
+    assert is_signed_by(key, world.market.domain, signature, AUDITOR.address)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"signer": STRANGER}, "signature_refused"),
+        ({"auditor": STRANGER.address}, "message_refused"),
+        ({"expires_at": 1}, "message_refused"),
+    ],
+)
+async def test_when_a_key_is_not_the_auditors_own_then_it_is_refused(
+    world: World, change: dict[str, Any], code: str
+) -> None:
+    answer = await world.register_auditor(AUDITOR, **change)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert (await world.request(None, "GET", "/auditors")).json()["auditors"] == []
 
 
 async def test_when_nobody_may_audit_then_nobody_is_drawn(world: World) -> None:

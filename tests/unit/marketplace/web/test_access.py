@@ -68,8 +68,7 @@ async def _audit(world: World, rented: Rented) -> str:
             root=hex32(8),
         )
     )
-    body = {"encryption_key": hex32(3), "hardware_class": "0x" + "07" * 32}
-    await world.request(AUDITOR, "POST", "/auditors", json=body)
+    await world.register_auditor(AUDITOR)
     async with world.market.database.writing() as session:
         place = (world.block, world.log_index)
         drawn = await audits.draw(
