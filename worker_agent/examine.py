@@ -186,6 +186,7 @@ class Examiner(ABC):
             inputs=inputs.job,
             lease_id=task.lease_id,
             seed=inputs.seed,
+            clock_s=case.history.terms.open_by,
             max_segments=case.history.terms.segments,
             start_segment=0 if from_start else task.segment,
             segment=task.segment,

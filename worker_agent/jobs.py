@@ -33,6 +33,9 @@ class Work:
     inputs: JobInputs
     lease_id: bytes
     seed: int
+    clock_s: int
+    """Unix time at which the job's clock starts: ``open_by`` of the terms, which whoever executes
+    it again knows as well."""
     start_segment: int = 0
     max_segments: int | None = None
     """Most segments of the lease; default: the manifest's."""
@@ -50,6 +53,7 @@ class Work:
             "mode": self.mode.value,
             "lease_id": to_hex(self.lease_id),
             "seed": self.seed,
+            "clock_s": self.clock_s,
             "threads": manifest.threads,
             "entry": manifest.entry,
             "args": list(manifest.args),
@@ -130,6 +134,8 @@ def job_environment(base: Mapping[str, str], threads: int) -> dict[str, str]:
     """Variables of the job's process; the job's own are set later, by the runtime."""
     return {
         **base,
+        # Local time must not tell machines apart; the job spec may name another zone.
+        "TZ": "UTC0",
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         # Waiting threads must not burn the cores that they share with others.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ def measure_steps(jobs: Jobs, inputs: JobInputs, limit_s: float) -> Measured:
         inputs=inputs,
         lease_id=bytes(32),
         seed=0,
+        clock_s=int(time.time()),
         probe_steps=min(PROBE_STEPS, inputs.manifest.segment_steps),
         wall_time_s=limit_s,
     )

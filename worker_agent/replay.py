@@ -2,8 +2,9 @@
 
 The program must not be able to tell an audit from the job: else the renter's code computes
 something else under audit, and an honest provider is slashed. So it is started in the same mode and
-is not told at which segment its result will be taken; it is killed once that segment is here. *Not
-covered:* a program that reads the clock.
+is not told at which segment its result will be taken; it is killed once that segment is here. Its
+clock tells the same time again, as far as :mod:`client_sdk.training.clock` reaches. *Not covered:*
+a program that goes below Python for the time, or for what tells one machine from another.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Replay:
     ----------
     inputs
         The job.
-    lease_id, seed
+    lease_id, seed, clock_s
         From the chain.
     max_segments
         Most segments of the lease; the program must see the same number as the first time.
@@ -65,6 +66,7 @@ class Replay:
     inputs: JobInputs
     lease_id: bytes
     seed: int
+    clock_s: int
     max_segments: int
     start_segment: int
     segment: int
@@ -99,6 +101,7 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
         inputs=task.inputs,
         lease_id=task.lease_id,
         seed=task.seed,
+        clock_s=task.clock_s,
         start_segment=task.start_segment,
         max_segments=task.max_segments,
         resume=task.resume,

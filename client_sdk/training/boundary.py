@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from client_sdk.training.checkpoint import (
@@ -96,7 +96,7 @@ class Boundary:
 
     def probe(self, end_step: int, segment: int, clock: StepClock) -> None:
         """Measure what a boundary costs, and report it with the step time."""
-        started_s = time.perf_counter()
+        started_s = perf_counter()
         captured = self._capture(end_step, segment)
         write_folder(self._session.out_dir / "probe", captured, hash_state(captured), None)
         self._session.observer.on_probe(
@@ -105,7 +105,7 @@ class Boundary:
                 setup_s=clock.started_at_s - self._session.begun_at_s,
                 step_s=clock.median_s(),
                 mean_step_s=clock.mean_s(),
-                boundary_s=time.perf_counter() - started_s,
+                boundary_s=perf_counter() - started_s,
                 state_bytes=size_of(captured),
             )
         )

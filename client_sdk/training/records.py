@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from time import monotonic
 
 import torch
 
@@ -32,7 +32,7 @@ class SegmentTrace:
     def __init__(self, segment: int, first_step: int) -> None:
         self.segment = segment
         self.first_step = first_step
-        self._started_at_s = time.monotonic()
+        self._started_at_s = monotonic()
         self._indices: list[bytes] = []
         self._metrics: list[dict[str, Metric]] = []
 
@@ -65,7 +65,7 @@ class SegmentTrace:
             final=final,
             state_hash=state_hash,
             metrics=_last_values(values),
-            seconds=round(time.monotonic() - self._started_at_s, 3),
+            seconds=round(monotonic() - self._started_at_s, 3),
         )
 
 

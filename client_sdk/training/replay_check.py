@@ -29,6 +29,7 @@ from client_sdk.training.errors import TrainingError
 from client_sdk.training.options import LocalOptions
 
 _MAX_OUTPUT_CHARS = 4_000
+_CLOCK_S = 1_700_000_000  # any time: under a lease it comes from the terms
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,11 +115,13 @@ def _execute(
 
 def _run_child(settings: dict[str, Any], script: Path, args: list[str]) -> None:
     """Run the script in this process, under a session that ends after segment 1."""
+    from client_sdk.training import clock as clocks
     from client_sdk.training import session
 
     out_dir = Path(settings["out_dir"])
     out_dir.mkdir(parents=True)
     resume_dir = settings["resume_dir"]
+    clock = clocks.JobClock(_CLOCK_S)
     session.install(
         session.Session(
             lease_id=bytes(32),
@@ -131,12 +134,14 @@ def _run_child(settings: dict[str, Any], script: Path, args: list[str]) -> None:
             start_segment=settings["start_segment"],
             resume_dir=None if resume_dir is None else Path(resume_dir),
             stop_after_segment=1,
+            clock=clock,
         ),
         num_threads=settings["num_threads"],
     )
     sys.argv = [str(script), *args]
     sys.path.insert(0, str(script.parent.absolute()))
-    runpy.run_path(str(script), run_name="__main__")
+    with clocks.installed(clock):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 def _differences(whole: Path, again: Path) -> list[str]:

@@ -225,7 +225,8 @@ class Run:
     def finish(self) -> None:
         """End the run with this step; segments not run are refunded.
 
-        Decide it from what is replayed (metrics of this run), never from the clock.
+        Decide it from what is replayed, such as metrics of this run. Under a lease the clock is
+        replayed too: a second for each step, see :mod:`client_sdk.training.clock`.
         """
         self._finish_requested = True
 
@@ -261,6 +262,8 @@ class Run:
             self._clock.start()
         if self._done:
             return False
+        if self._session.clock is not None:
+            self._session.clock.begin_step(self._step)
         self._generator.manual_seed(stream_seed(self._session.seed, "step", self._step))
         self._indices = indices_of(self._step)
         self._open = True

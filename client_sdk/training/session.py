@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 import torch
 
 from client_sdk.protocol.checkpoint import STATE_NAME
 from client_sdk.training import determinism
+from client_sdk.training.clock import JobClock
 from client_sdk.training.errors import NotBegunError, OptionError
 from client_sdk.training.options import LocalOptions
 
@@ -102,6 +103,8 @@ class Session:
         Last segment to run, or None.
     probe_steps
         Steps after which to measure and stop, or None.
+    clock
+        What the script takes for the time, or None for the time itself.
     """
 
     lease_id: bytes
@@ -115,7 +118,8 @@ class Session:
     resume_dir: Path | None = None
     stop_after_segment: int | None = None
     probe_steps: int | None = None
-    begun_at_s: float = field(default_factory=time.monotonic)
+    clock: JobClock | None = None
+    begun_at_s: float = field(default_factory=monotonic)
 
     @property
     def device(self) -> torch.device:

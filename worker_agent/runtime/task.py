@@ -15,6 +15,7 @@ _MAX_TASK_BYTES = 1 << 20
 _MAX_INT = 2**53 - 1  # what `client_sdk.protocol.seed.job_seed` gives fits
 _MAX_THREADS = 1024
 _MAX_SEGMENTS = 0xFFFF
+_MAX_MOMENT_S = 2**33  # in the year 2242; `datetime` ends in 9999
 _MAX_STEPS = 20_000  # what a segment's record can hold
 
 
@@ -40,6 +41,8 @@ class Task:
     """32 bytes."""
     seed: int
     """Seed of the job, from lease and beacon."""
+    clock_s: int
+    """Unix time at which the script's clock starts; a metered script sees the real one."""
     threads: int
     """Threads of torch's CPU kernels."""
     entry: str
@@ -111,6 +114,7 @@ def parse_task(value: object) -> Task:
         mode=mode,
         lease_id=fields.take("lease_id", _hash),
         seed=fields.take("seed", _integer(0, _MAX_INT)),
+        clock_s=fields.take("clock_s", _integer(0, _MAX_MOMENT_S)),
         threads=fields.take("threads", _integer(1, _MAX_THREADS)),
         entry=fields.take("entry", _relative_path),
         args=fields.take("args", _texts),

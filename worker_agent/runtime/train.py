@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from client_sdk.protocol.records import metrics_to_json
+from client_sdk.training import clock as clocks
 from client_sdk.training import session as sessions
 from client_sdk.training.errors import (
     CheckpointError,
@@ -37,7 +38,7 @@ class WorkerObserver:
         self.probed = False
 
     def wants_step(self) -> bool:
-        now_s = time.monotonic()
+        now_s = monotonic()
         if now_s - self._last_step_event_s < _STEP_EVENT_INTERVAL_S:
             return False
         self._last_step_event_s = now_s
@@ -79,6 +80,7 @@ def run_training(task: Task, control: Control) -> ExitCode:
     """
     # Asked to end from outside: finish the running segment, as with the stop command.
     signal.signal(signal.SIGTERM, lambda *_: control.request_stop())
+    clock = clocks.JobClock(task.clock_s)
     observer = WorkerObserver(control, task.out_dir / "segments")
     session = sessions.Session(
         lease_id=task.lease_id,
@@ -92,12 +94,14 @@ def run_training(task: Task, control: Control) -> ExitCode:
         resume_dir=task.resume_dir,
         stop_after_segment=task.stop_after_segment,
         probe_steps=task.probe_steps,
+        clock=clock,
     )
     session.outputs_dir.mkdir(parents=True, exist_ok=True)
     sessions.install(session, num_threads=task.threads)
     control.send("ready")
     try:
-        run_script(task.code_dir, task.entry, task.args, task.image_dir)
+        with clocks.installed(clock):
+            run_script(task.code_dir, task.entry, task.args, task.image_dir)
     except sessions.RunStopped:
         return _report_stop(observer, task, control)
     except BaseException as error:  # the edge to the renter's code

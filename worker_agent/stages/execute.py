@@ -50,6 +50,7 @@ def execute(attempt: Attempt, inputs: JobInputs, stop_after_segment: int | None 
         inputs=inputs,
         lease_id=record.digest,
         seed=job_seed(record.digest, bytes.fromhex(record.beacon)),
+        clock_s=attempt.terms.open_by,
         # A metered program starts again from its beginning: only its paid time goes on.
         start_segment=0 if metered else len(rows),
         max_segments=attempt.terms.segments,

@@ -141,6 +141,7 @@ def _starter(folder: Path) -> Iterator[Callable[..., Runtime]]:
             "mode": "train",
             "lease_id": LEASE_ID,
             "seed": 1234,
+            "clock_s": 1_700_000_000,
             "threads": 1,
             "entry": "train.py",
             "args": [],

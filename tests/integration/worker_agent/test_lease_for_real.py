@@ -48,6 +48,15 @@ for indices in run.batches(len(data), batch_size=16):
 run.save_output("model/weights.safetensors", dict(model.state_dict()))
 print("done")
 """
+# Each clock that a training script is likely to look at changes each update.
+CLOCKED = CODE.replace("import torch\n", "import datetime, time, torch\n", 1).replace(
+    "    optimizer.zero_grad()\n",
+    """
+    moment = time.time() + time.perf_counter() + datetime.datetime.now().timestamp()
+    loss = loss * (1 + moment % 7 * 1e-3) + time.localtime().tm_sec * model[0].bias.sum() * 1e-4
+    optimizer.zero_grad()
+""",
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +70,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 class World:
     """One market with a real machine under it."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, **changes: Any) -> None:
+    def __init__(self, folder: Path, sandbox: Sandbox, code: str = CODE, **changes: Any) -> None:
         self.chain = FakeChain(parties.ARBITER.address)
         self.market = FakeMarket(self.chain, audit_samples=4)
         times = {"window_s": WINDOW_S, "dispute_timeout_s": WINDOW_S}
@@ -78,7 +87,7 @@ class World:
             context = parties.make_context(own, self.chain, self.market, key, settings)
             self.examiners.append(kind(context, Jobs(sandbox), CLASS_DIGEST))
         self.turn()
-        job = parties.make_job(folder, self.market, CODE, segment_steps=5, max_segments=4)
+        job = parties.make_job(folder, self.market, code, segment_steps=5, max_segments=4)
         order_id = parties.place(self.provider, self.market, job)
         self.provider.orders.tick()
         assert self.market.orders[order_id]["state"] == "terms_signed", self.market.orders
@@ -142,6 +151,17 @@ def test_when_the_training_is_honest_then_every_audited_segment_agrees_bit_for_b
     assert (closed.cause, closed.paid_segments) == (CloseCause.COMPLETED, 4)
     kinds = {item["kind"] for item in world.market.listed[world.lease_id.hex()]}
     assert kinds == {"checkpoint", "output", "trace"}
+
+
+def test_when_the_code_reads_the_clock_then_audits_read_the_same(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(code=CLOCKED)
+    world.run_until(lambda: world.provider.record.phase is LeasePhase.ENDED)
+    assert world.provider.record.verdict == "completed"
+    world.run_until(lambda: all(r["outcome"] for r in world.market.audits.values()))
+    # Without a fixed clock each audit, being later, gives other bits.
+    assert [r["state"] for r in world.market.audits.values()] == ["agreed"] * 4
 
 
 def test_when_the_worker_makes_up_states_then_re_execution_proves_it(

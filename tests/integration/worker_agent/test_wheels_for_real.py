@@ -138,7 +138,13 @@ def make_job(folder: Path, market: FakeMarket, code: str, **spec: str) -> partie
 
 def run(sandbox: Sandbox, inputs: JobInputs, mode: Mode, **changes: Any) -> tuple[Outcome, str]:
     work = Work(
-        mode=mode, inputs=inputs, lease_id=bytes(32), seed=1, wall_time_s=LIMIT_S, **changes
+        mode=mode,
+        inputs=inputs,
+        lease_id=bytes(32),
+        seed=1,
+        clock_s=1,
+        wall_time_s=LIMIT_S,
+        **changes,
     )
     with Jobs(sandbox).start(work) as process:
         outcome = follow(

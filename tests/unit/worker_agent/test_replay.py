@@ -36,6 +36,7 @@ def task_of(inputs: JobInputs, folder: Path, segment: int, **changes: object) ->
         "inputs": inputs,
         "lease_id": b"\7" * 32,
         "seed": 5,
+        "clock_s": 1_700_000_000,
         "max_segments": SEGMENTS,
         "start_segment": 0,
         "segment": segment,

@@ -61,6 +61,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             "mode": "train",
             "lease_id": "0x" + "22" * 32,
             "seed": 1,
+            "clock_s": 1_700_000_000,
             "threads": 1,
             "entry": "train.py",
             "args": [],
