@@ -5,6 +5,7 @@ Used alike for jobs, probes and re-executions. All times are on the monotonic cl
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -33,6 +34,7 @@ class OutcomeKind(StrEnum):
     STOPPED = "stopped"  # it stopped at a segment boundary because it was asked to
     JOB_FAILED = "job_failed"  # the renter's code ended badly
     OUR_FAULT = "our_fault"  # sandbox, machine or worker ended it
+    TOO_SLOW = "too_slow"  # it took far longer for its segments than their price pays for
     HUNG = "hung"  # it made no progress within its deadline
     CANCELLED = "cancelled"  # it was dropped because nobody wants its result any more
 
@@ -44,6 +46,20 @@ class Outcome:
     kind: OutcomeKind
     text: str = ""
     code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much time a program has for its segments, all taken together, by our own clock."""
+
+    setup_s: float
+    """Seconds before its first segment."""
+    segment_s: float
+    """Seconds for each segment."""
+
+    def limit_s(self, num_done: int) -> float:
+        """Seconds after its start in which it must have finished one segment more."""
+        return self.setup_s + self.segment_s * (num_done + 1)
 
 
 class Handler(Protocol):
@@ -95,6 +111,7 @@ def follow(
     *,
     start_limit_s: float,
     step_limit_s: float,
+    pace: Pace | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Follow a program until it has ended.
@@ -111,6 +128,8 @@ def follow(
         Longest time until the first event that shows progress.
     step_limit_s:
         Longest time between two such events (segments, or the probe's result).
+    pace:
+        Longest time for all segments together.
     """
     events: queue.Queue[object] = queue.Queue(_MAX_WAITING)
     over = threading.Event()
@@ -119,7 +138,8 @@ def follow(
     )
     pump.start()
     try:
-        return _follow(process, handler, control, events, start_limit_s, step_limit_s, monotonic)
+        clock = _Deadlines(start_limit_s, step_limit_s, pace, monotonic)
+        return _follow(process, handler, control, events, clock)
     finally:
         over.set()
 
@@ -129,20 +149,13 @@ def _follow(
     handler: Handler,
     control: Control,
     events: queue.Queue[object],
-    start_limit_s: float,
-    step_limit_s: float,
-    monotonic: Callable[[], float],
+    deadlines: _Deadlines,
 ) -> Outcome:
-    deadline = monotonic() + start_limit_s
     stop = _Stop(process, control)
-    # A program that is ready again and again would keep the machine without any segment to pay.
-    progress = {"ready", "segment", "probe"}
     last: Event = {}
     failure: Event = {}
     while True:
-        ended = stop.look()
-        if ended is None and monotonic() > deadline:
-            ended = Outcome(OutcomeKind.HUNG, "no progress within the deadline")
+        ended = stop.look() or deadlines.look()
         if ended is not None:
             return _drop(process, ended)
         try:
@@ -158,11 +171,51 @@ def _follow(
             process.kill()
             raise
         last = event
-        if event.get("event") in progress:
-            progress.discard("ready")
-            deadline = monotonic() + step_limit_s
-        elif event.get("event") == "error":
+        deadlines.hear(event)
+        if event.get("event") == "error":
             failure = event
+
+
+class _Deadlines:
+    """Tells when a program has had its time."""
+
+    def __init__(
+        self,
+        start_limit_s: float,
+        step_limit_s: float,
+        pace: Pace | None,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._step_limit_s = step_limit_s
+        self._pace = pace
+        self._monotonic = monotonic
+        self._begun_at = monotonic()
+        self._deadline = self._begun_at + start_limit_s
+        # A program that is ready again and again would keep the machine without a segment to pay.
+        self._progress = {"ready", "segment", "probe"}
+        self._num_done = 0
+
+    def hear(self, event: Event) -> None:
+        """Take an event that the handler has accepted."""
+        name = event.get("event")
+        if name in self._progress:
+            self._progress.discard("ready")
+            self._deadline = self._monotonic() + self._step_limit_s
+            self._num_done += name == "segment"
+
+    def look(self) -> Outcome | None:
+        """How the execution ends now; ``None`` when it goes on."""
+        now = self._monotonic()
+        if now > self._deadline:
+            return Outcome(OutcomeKind.HUNG, "no progress within the deadline")
+        limit_s = math.inf if self._pace is None else self._pace.limit_s(self._num_done)
+        if now - self._begun_at <= limit_s:
+            return None
+        text = (
+            f"{self._num_done + 1} segments take more than {limit_s:.0f} s: the program is far "
+            "slower than in the probe that their price comes from"
+        )
+        return Outcome(OutcomeKind.TOO_SLOW, text)
 
 
 class _Stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from client_sdk.protocol.errors import MessageError
@@ -52,8 +53,9 @@ def measure_steps(jobs: Jobs, inputs: JobInputs, limit_s: float) -> Measured:
 
     def hear(event: Mapping[str, Any]) -> None:
         if event.get("event") == "probe":
-            reports.append(_read(event))
+            reports.append(replace(_read(event), probe_s=time.monotonic() - begun))
 
+    begun = time.monotonic()
     with jobs.start(work) as process:
         outcome = follow(process, hear, Control(), start_limit_s=limit_s, step_limit_s=limit_s)
     if outcome.kind is OutcomeKind.HUNG:

@@ -7,6 +7,7 @@ terms leave the machine; a worker killed in between posts the same terms again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from typing import Any, Final
@@ -19,6 +20,7 @@ from client_sdk.protocol.ids import IdKind, check_id
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
+from client_sdk.protocol.units import format_duration
 from worker_agent.attest import Listing
 from worker_agent.context import Context
 from worker_agent.errors import (
@@ -33,6 +35,7 @@ from worker_agent.exchange import MAX_SEALED_KEY_BYTES, Artifacts, parse_artifac
 from worker_agent.heartbeat import draining, find_offer
 from worker_agent.inputs import JobInputs, fetch_inputs
 from worker_agent.jobs import Jobs
+from worker_agent.losses import Losses
 from worker_agent.market import Json, Market
 from worker_agent.measure import measure_steps
 from worker_agent.quotes import Machine, Measured, check_manifest, check_order, make_terms
@@ -68,6 +71,7 @@ class Orders:
         self._jobs = jobs
         self._listing = listing
         self._machine = machine
+        self._losses = Losses(context.journal, leases, context.settings.loss_allowance_s)
 
     def tick(self) -> None:
         """Answer the oldest order of each market, while this machine is free."""
@@ -138,7 +142,13 @@ class Orders:
         stake = context.chain.view(
             context.chain.escrow.stake_of(context.provider, context.token.address)
         )
-        check_order(order, offer, context.chain.now(), stake.total)
+        balance = context.chain.token_balance(context.token.address, order.renter)
+        check_order(order, offer, context.chain.now(), stake.total, balance)
+        excess_s = self._losses.excess_s(order.renter)
+        if excess_s > 0:
+            lost = format_duration(math.ceil(excess_s))
+            text = f"Your failed jobs cost this worker {lost} too much: mend the job, try tomorrow."
+            raise OrderRejected("unpaid_work", text)
         artifacts = parse_artifacts(claim.get("artifacts"))
         sealed = parse_base64(claim.get("sealed_key"), "sealed_key", MAX_SEALED_KEY_BYTES)
         job_key = sealing.unwrap_key(sealed, context.encryption_key, order.job_hash)
@@ -209,6 +219,7 @@ class Orders:
             segment_s=measured.segment_s(inputs.manifest),
             step_s=measured.step_s,
             state_bytes=measured.state_bytes,
+            probe_s=measured.probe_s,
             signed_block=self._context.chain.head(),
         )
 

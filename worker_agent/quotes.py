@@ -19,11 +19,15 @@ from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.units import format_duration, format_size
 from worker_agent.errors import OrderRejected
+from worker_agent.execution import Pace
+from worker_agent.records import LeaseRecord
 from worker_agent.settings import WorkerSettings
 
 #: Part of the measured duration of a segment that no segment undercuts; protocol: at most half.
 _MIN_SEGMENT_PART: Final = 0.4
 _START_SPARE_S: Final = 120
+_SETUP_SPARE_S: Final = 60
+_SETUP_FACTOR: Final = 3
 _RULING_SPARE_S: Final = 15
 
 
@@ -36,6 +40,8 @@ class Measured:
     boundary_s: float
     """Seconds for state hash and checkpoint at a segment's end."""
     state_bytes: int
+    probe_s: float = 0.0
+    """Seconds of the whole probe, by this worker's clock; all else here is the program's word."""
 
     def segment_s(self, manifest: JobManifest) -> float:
         """Seconds of one segment."""
@@ -55,8 +61,28 @@ class Machine:
     gpu_count: int
 
 
-def check_order(order: Order, offer: Offer, now: int, total_stake: int) -> None:
+def pace_of(record: LeaseRecord, slowdown_limit: float) -> Pace:
+    """How long the program of a lease may take for what is paid.
+
+    The price comes from a step time that the program itself reported in the probe. One that
+    reported too little is stopped before it has used much more than its price pays for.
+    """
+    return Pace(
+        setup_s=_SETUP_SPARE_S + _SETUP_FACTOR * record.probe_s,
+        segment_s=slowdown_limit * record.segment_s,
+    )
+
+
+def check_order(
+    order: Order, offer: Offer, now: int, total_stake: int, renter_balance: int
+) -> None:
     """Refuse an order that does not fit our offer, before anything is fetched.
+
+    Parameters
+    ----------
+    renter_balance:
+        What the renter holds in the offer's token. The lease is paid from it: the escrow takes
+        neither credit nor promises, and the allowance is given when the lease is opened.
 
     Raises
     ------
@@ -80,6 +106,12 @@ def check_order(order: Order, offer: Offer, now: int, total_stake: int) -> None:
         raise OrderRejected("unsupported", f"This worker carries out: {names}.")
     if order.min_stake > total_stake:
         raise OrderRejected("over_budget", f"This worker's stake is {total_stake}.")
+    if renter_balance < order.budget:
+        raise OrderRejected(
+            "unfunded",
+            f"The renter's account holds {renter_balance}, less than the budget of {order.budget}: "
+            "fund it, or order with a smaller budget.",
+        )
 
 
 def check_manifest(
@@ -147,6 +179,11 @@ def make_terms(
     price = max(1, price_per_segment_up(offer.price_per_hour, segment_s))
     bond = 0 if manifest.metered else -(-price * segments * settings.bond_bps // BPS)
     _check_fit(order, offer, manifest, segment_s, segments, price)
+    if segment_s > settings.max_segment_s:
+        longest = format_duration(settings.max_segment_s)
+        raise OrderRejected(
+            "too_long", f"A segment lasts at most {longest} here; use shorter ones."
+        )
     if bond > free_stake:
         raise OrderRejected("busy", "This worker's free stake does not carry the bond.")
     return Terms(

@@ -64,6 +64,8 @@ class LeaseRecord:
     """Measured duration of one segment, in seconds."""
     step_s: float
     """Measured duration of one step, in seconds; zero when metered."""
+    probe_s: float = 0.0
+    """Duration of the whole probe by this worker's clock, in seconds."""
     state_bytes: int
     """Measured size of a checkpoint's tensors."""
     signed_block: int

@@ -14,6 +14,7 @@ from typing import Final
 
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.machine import MachineDocument
+from client_sdk.protocol.verdicts import Verdict
 from worker_agent.errors import WorkerError
 from worker_agent.execution import Control
 from worker_agent.frames import FrameLog
@@ -25,6 +26,8 @@ from worker_agent.stages.upload import upload
 log = logging.getLogger(__name__)
 _JOIN_S: Final = 60.0
 _PAUSE_AFTER_BREAK_S: Final = 5.0
+_LOST: Final = frozenset({Verdict.JOB_FAILED, Verdict.PROVIDER_FAULT})
+"""Endings whose last segment nobody pays; a program can make its own failure look like ours."""
 
 
 class Runners:
@@ -129,6 +132,10 @@ class Runners:
         lease_id = attempt.lease_id
         log.info("lease %s: %s: %s", lease_id[:10], ending.verdict, ending.text[-500:])
         attempt.frames.state(ending.verdict.value, ending.text)
+        if ending.verdict in _LOST and attempt.unpaid_since is not None:
+            lost_s = time.monotonic() - attempt.unpaid_since
+            renter = attempt.terms.renter
+            self._machinery.losses.add(renter, attempt.attempt_id, lost_s)
         self._machinery.leases.move(
             lease_id,
             LeasePhase.ENDED,

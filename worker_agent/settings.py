@@ -116,6 +116,13 @@ class WorkerSettings:
     """Deadline of the own acceptance probe."""
     segment_limit_factor: float = 20.0
     """A segment may take this many times its measured duration before it counts as hung."""
+    slowdown_limit: float = 3.0
+    """Times its measured duration that each segment may take, over all segments of an attempt; then
+    the job is stopped, since the price comes from what was measured."""
+    max_segment_s: int = 3600
+    """Longest segment, as measured: what a job that fails late costs this worker at most."""
+    loss_allowance_s: int = 600
+    """Time in failed segments that one renter may cost this worker within a day."""
     upload_limit_s: float = 600.0
     """Deadline of delivering artifacts to the market."""
     audit_patience_s: int = 5
@@ -264,6 +271,9 @@ _LEAST: dict[str, float] = {
     "prepare_limit_s": 1,
     "accept_limit_s": 1,
     "segment_limit_factor": 2,
+    "slowdown_limit": 1.5,
+    "max_segment_s": 1,
+    "loss_allowance_s": 0,
     "upload_limit_s": 1,
     "audit_patience_s": 1,
 }

@@ -46,7 +46,7 @@ class Evidence(StrEnum):
     STOP_EVENT = "stop_event"
     #: The renter's newest voucher, and that the segments it covers are used up.
     LAST_VOUCHER = "last_voucher"
-    #: Exit code and last output of the renter's code, reproduced when its segment is re-executed.
+    #: Exit code of the renter's code, as its worker reports it; its last output goes to the renter.
     EXIT_RECORD = "exit_record"
     #: No commit and no progress signed by the operator until a deadline of the terms.
     SILENCE = "silence"
@@ -93,9 +93,6 @@ class Pay(StrEnum):
     COMMITTED = "committed"
     #: Committed segments, among them at most one that was running at the stop.
     COMMITTED_AND_RUNNING = "committed_and_running"
-    #: Committed segments, among them the one that failed, as a whole one: a renter cannot get free
-    #: compute by letting its code fail late in a segment.
-    COMMITTED_AND_FAILED = "committed_and_failed"
     #: Segments of the renter's newest voucher.
     VOUCHERED = "vouchered"
     #: Committed segments below the first wrong one.
@@ -209,12 +206,15 @@ CONSEQUENCES: Final[Mapping[Verdict, Consequence]] = {
         family=Family.JOB,
         evidence=(Evidence.EXIT_RECORD,),
         calls={Function.SETTLE_VOUCHER: Caller.ANYONE, **_CLOSE},
-        provider=Pay.COMMITTED_AND_FAILED,
+        # The failed segment has no state to commit to, and a failure is no proof: a program can end
+        # itself in any way, and once at the provider's and never at an auditor's. Its provider
+        # bears it, and bounds it: `worker_agent.losses`.
+        provider=Pay.COMMITTED,
         renter=Refund.UNPAID,
         bond=Bond.FREED,
         retry=Retry.NO,
-        text="Your code failed; segments up to the failing one are paid, the rest is refunded. "
-        "The last lines of its output say why.",
+        text="Your code failed; finished segments are paid, the failing one and the rest are "
+        "refunded. The last lines of its output say why.",
     ),
     Verdict.PROVIDER_LOST: Consequence(
         family=Family.NETWORK,

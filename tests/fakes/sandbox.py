@@ -52,6 +52,8 @@ class Behaviour:
     """Whether each run computes something else."""
     hidden_state: bool = False
     """Whether results depend on state that no checkpoint holds."""
+    probe_step_s: float = 0.01
+    """Seconds of a step that the program reports in a probe."""
     own_fault: bool = False
     """Whether the runtime breaks by itself."""
     gate: threading.Semaphore | None = None
@@ -224,8 +226,9 @@ def _runtime(process: FakeProcess) -> int:
     if task["mode"] == "metered":
         return _metered(process, task)
     if task["mode"] == "probe":
+        step_s = process.behaviour.probe_step_s
         process.emit(
-            event="probe", setup_s=0.1, step_s=0.01, boundary_s=0.0, state_bytes=64, steps=4
+            event="probe", setup_s=0.1, step_s=step_s, boundary_s=0.0, state_bytes=64, steps=4
         )
         return 0
     return _train(process, task)

@@ -11,6 +11,7 @@ from worker_agent.delivery import Deliverer
 from worker_agent.execution import Control
 from worker_agent.frames import FrameLog
 from worker_agent.jobs import Jobs
+from worker_agent.losses import Losses
 from worker_agent.records import LeaseRecord, Leases
 from worker_agent.sandbox.base import Sandbox
 from worker_agent.store import LeaseStore
@@ -26,6 +27,12 @@ class Machinery:
     sandbox: Sandbox
     jobs: Jobs
 
+    @property
+    def losses(self) -> Losses:
+        """What renters have cost."""
+        allowance_s = self.context.settings.loss_allowance_s
+        return Losses(self.context.journal, self.leases, allowance_s)
+
 
 @dataclass(kw_only=True, slots=True)
 class Attempt:
@@ -38,6 +45,8 @@ class Attempt:
     frames: FrameLog
     store: LeaseStore
     terms: Terms
+    unpaid_since: float | None = None
+    """Monotonic time at which the segment began that is running now."""
 
     @property
     def record(self) -> LeaseRecord:

@@ -121,6 +121,7 @@ def _ending_of(attempt: Attempt, outcome: Outcome) -> Ending | None:
         return _stopped(attempt, outcome.text)
     text = outcome.text or "the program ended before its run did"
     details = {"exit_code": outcome.code, "hung": outcome.kind is OutcomeKind.HUNG}
+    details["too_slow"] = outcome.kind is OutcomeKind.TOO_SLOW
     return Ending(Verdict.JOB_FAILED, Evidence.EXIT_RECORD, text, details)
 
 

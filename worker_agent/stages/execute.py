@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from worker_agent.errors import JobFailed
 from worker_agent.execution import Outcome, OutcomeKind, follow
 from worker_agent.inputs import JobInputs
 from worker_agent.jobs import Work
+from worker_agent.quotes import pace_of
 from worker_agent.runtime.task import Mode
 from worker_agent.sandbox.base import SandboxProcess
 from worker_agent.sandbox.errors import ControlClosed
@@ -58,8 +60,9 @@ def execute(attempt: Attempt, inputs: JobInputs, stop_after_segment: int | None 
         resume=attempt.store.segment(len(rows) - 1) if rows and not metered else None,
         wall_time_s=attempt.terms.max_duration,
     )
-    limit = attempt.machinery.context.settings.segment_limit_factor * record.segment_s
-    limit = max(_LEAST_SEGMENT_LIMIT_S, limit)
+    settings = attempt.machinery.context.settings
+    limit = max(_LEAST_SEGMENT_LIMIT_S, settings.segment_limit_factor * record.segment_s)
+    attempt.unpaid_since = time.monotonic()
     with attempt.machinery.jobs.start(work, attempt.frames.output) as process:
         events = _Events(attempt, process)
         try:
@@ -69,6 +72,7 @@ def execute(attempt: Attempt, inputs: JobInputs, stop_after_segment: int | None 
                 attempt.control,
                 start_limit_s=_START_LIMIT_S + limit,
                 step_limit_s=limit,
+                pace=pace_of(record, settings.slowdown_limit),
             )
         finally:
             attempt.frames.flush()
@@ -115,9 +119,11 @@ class _Events:
                 raise JobFailed(f"segment {index} was reported, {self._num_metered} is next")
             self._num_metered += 1
             count = count_segment(self._attempt, index)
+            self._attempt.unpaid_since = time.monotonic()
             self._attempt.frames.progress(index, count)
             return
         row = take_segment(self._attempt, self._process, index)
+        self._attempt.unpaid_since = time.monotonic()
         try:
             self._process.send({"command": "taken", "segment": index})
         except ControlClosed:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.sandbox import Behaviour, FakeProcess, FakeSandbox
-from worker_agent.execution import Control, Outcome, OutcomeKind, follow
+from worker_agent.execution import Control, Outcome, OutcomeKind, Pace, follow
 from worker_agent.sandbox.base import Exit, ExitReason, Limits, SandboxSpec
 
 TASK = {
@@ -23,7 +23,12 @@ TASK = {
 }
 
 
-def run(behaviour: Behaviour, control: Control | None = None, **limits: float) -> Any:
+def run(
+    behaviour: Behaviour,
+    control: Control | None = None,
+    pace: Pace | None = None,
+    **limits: float,
+) -> Any:
     spec = SandboxSpec(
         argv=["python", "-m", "worker_agent.runtime"],
         limits=Limits(memory_bytes=1, cpu_cores=1.0, disk_bytes=1, wall_time_s=9.0),
@@ -37,6 +42,7 @@ def run(behaviour: Behaviour, control: Control | None = None, **limits: float) -
             control or Control(),
             start_limit_s=limits.get("start", 10),
             step_limit_s=limits.get("step", 10),
+            pace=pace,
         )
     return outcome, heard
 
@@ -76,6 +82,22 @@ def test_when_cancelled_then_the_program_is_dropped_with_the_first_reason() -> N
 def test_when_there_is_no_progress_then_it_counts_as_hung() -> None:
     outcome, _ = run(Behaviour(hang_in_segment=0), start=0.2, step=0.2)
     assert outcome.kind is OutcomeKind.HUNG
+
+
+def test_when_segments_take_longer_than_they_are_paid_for_then_the_program_is_dropped() -> None:
+    # It makes progress within each deadline, but not at the pace of its price.
+    behaviour = Behaviour(hang_in_segment=2)
+    outcome, heard = run(behaviour, pace=Pace(setup_s=0.3, segment_s=0.0))
+    assert outcome.kind is OutcomeKind.TOO_SLOW
+    assert "3 segments take more than 0 s" in outcome.text
+    assert [event["segment"] for event in heard if event["event"] == "segment"] == [0, 1]
+
+
+def test_when_segments_are_finished_then_each_gives_time_for_another() -> None:
+    pace = Pace(setup_s=10.0, segment_s=4.0)
+    assert [pace.limit_s(done) for done in (0, 1, 9)] == [14, 18, 50]
+    outcome, _ = run(Behaviour(), pace=pace)
+    assert outcome.kind is OutcomeKind.FINISHED
 
 
 def test_when_the_code_fails_then_its_text_and_code_are_kept() -> None:

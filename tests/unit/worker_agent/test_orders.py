@@ -38,6 +38,7 @@ def test_when_an_order_fits_then_signed_terms_answer_it(world: Any) -> None:
     ("change", "code"),
     [
         ({"budget": 1}, "over_budget"),
+        ({"budget": 10**12 + 1}, "unfunded"),
         ({"key": parties.AUDITOR}, "bad_inputs"),
         ({"offer": b"\7" * 32}, "not_mine"),
         ({"job_hash": b"\7" * 32}, "bad_inputs"),
@@ -50,6 +51,13 @@ def test_when_an_order_breaks_a_rule_then_it_is_declined_with_its_code(
     view = answer(world, parties.make_job(world.folder, world.market), **change)
     assert (view["state"], view["decline"]["code"]) == ("declined", code)
     assert world.provider.leases.all() == []
+
+
+def test_when_an_order_is_not_funded_then_it_costs_neither_a_fetch_nor_a_probe(world: Any) -> None:
+    started = len(world.sandbox.started)
+    answer(world, parties.make_job(world.folder, world.market), budget=10**12 + 1)
+    assert len(world.sandbox.started) == started
+    assert not [r for r in world.market.requests if r.startswith("GET /v1/artifacts")]
 
 
 @pytest.mark.parametrize("broken", ["manifest", "bundle"])

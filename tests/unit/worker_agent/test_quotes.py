@@ -58,7 +58,7 @@ def test_when_all_fits_then_terms_keep_the_offers_promises(
     tmp_path: Path, chain: FakeChain, job: parties.Job
 ) -> None:
     order, _ = parties.make_order(job, offer(), chain)
-    check_order(order, offer(), NOW, 10**9)
+    check_order(order, offer(), NOW, 10**9, 10**9)
     check_manifest(job.manifest, order, offer(), MACHINE, 3600)
     settings = parties.make_settings(tmp_path)
     terms = make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
@@ -114,7 +114,7 @@ def test_when_an_order_breaks_the_offer_then_it_is_declined(
 ) -> None:
     order, _ = parties.make_order(job, offer(), chain, **change)
     with pytest.raises(OrderRejected) as refused:
-        check_order(order, offer(), NOW, 10**9)
+        check_order(order, offer(), NOW, 10**9, 10**9)
     assert refused.value.code == code
 
 
@@ -123,7 +123,7 @@ def test_when_the_offer_has_lapsed_then_the_order_is_declined(
 ) -> None:
     order, _ = parties.make_order(job, offer(), chain)
     with pytest.raises(OrderRejected, match="take a fresh one"):
-        check_order(order, offer(expires_at=NOW), NOW, 10**9)
+        check_order(order, offer(expires_at=NOW), NOW, 10**9, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,15 @@ def test_when_money_or_time_do_not_suffice_then_the_order_is_declined(
     with pytest.raises(OrderRejected) as refused:
         make_terms(order, promised, job.manifest, MEASURED, settings, NOW, free_stake)
     assert refused.value.code == code
+
+
+def test_when_a_segment_would_risk_too_much_unpaid_time_then_the_order_is_declined(
+    tmp_path: Path, chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain)
+    settings = parties.make_settings(tmp_path, max_segment_s=2)
+    with pytest.raises(OrderRejected, match="A segment lasts at most 2s here"):
+        make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
 
 
 def test_when_a_metered_segment_is_too_short_then_the_order_is_declined(

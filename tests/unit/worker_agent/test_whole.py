@@ -237,6 +237,22 @@ def test_when_the_execution_fails_then_the_verdict_says_whose_fault_it_was(
     assert paid == (2 if verdict == "job_failed" else 0)
 
 
+def test_when_the_probe_was_forged_then_the_job_is_stopped_before_it_takes_much_more(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker_agent import quotes
+
+    monkeypatch.setattr(quotes, "_SETUP_SPARE_S", 0.3)
+    world.sandbox.behaviour.probe_step_s = 0.0  # a segment for one unit of money
+    world.sandbox.behaviour.hang_in_segment = 2
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    assert world.provider.record.parsed_terms.price_per_segment == 1
+    world.run_until(world.closed)
+    ending = world.market.endings[lease_id.hex()]
+    assert (ending["verdict"], ending["evidence"]["too_slow"]) == ("job_failed", True)
+    assert world.chain.state.leases[lease_id].paid == 2
+
+
 def test_when_the_machine_is_not_what_it_was_then_nothing_of_the_renter_runs(world: Any) -> None:
     job = parties.make_job(world.folder, world.market)
     lease_id = world.start_lease(job)

@@ -60,8 +60,8 @@ def test_when_a_renter_must_get_out_then_nobody_but_the_arbiter_of_a_fraud_is_ne
         assert open_to_all or verdict is Verdict.PROOF_REJECTED
 
 
-def test_when_a_renter_s_code_fails_then_the_failed_segment_is_paid():
-    assert CONSEQUENCES[Verdict.JOB_FAILED].provider is Pay.COMMITTED_AND_FAILED
+def test_when_a_renter_s_code_fails_then_only_finished_segments_are_paid():
+    assert CONSEQUENCES[Verdict.JOB_FAILED].provider is Pay.COMMITTED
 
 
 def test_when_fraud_was_ruled_then_no_other_verdict_can_be_reported():
