@@ -178,12 +178,8 @@ def make_terms(
     segments = min(order.segments, manifest.max_segments)
     price = max(1, price_per_segment_up(offer.price_per_hour, segment_s))
     bond = 0 if manifest.metered else -(-price * segments * settings.bond_bps // BPS)
-    _check_fit(order, offer, manifest, segment_s, segments, price)
-    if segment_s > settings.max_segment_s:
-        longest = format_duration(settings.max_segment_s)
-        raise OrderRejected(
-            "too_long", f"A segment lasts at most {longest} here; use shorter ones."
-        )
+    _check_segment(manifest, offer, settings, segment_s)
+    _check_fit(order, offer, segment_s, segments, price)
     if bond > free_stake:
         raise OrderRejected("busy", "This worker's free stake does not carry the bond.")
     return Terms(
@@ -208,14 +204,21 @@ def make_terms(
     )
 
 
-def _check_fit(
-    order: Order, offer: Offer, manifest: JobManifest, segment_s: float, segments: int, price: int
+def _check_segment(
+    manifest: JobManifest, offer: Offer, settings: WorkerSettings, segment_s: float
 ) -> None:
+    """Refuse segments that are too short or too long."""
+    if manifest.metered and segment_s < offer.min_segment_seconds:
+        raise OrderRejected("unsupported", f"Segments last {offer.min_segment_seconds} s or more.")
+    if segment_s > settings.max_segment_s:
+        longest = format_duration(settings.max_segment_s)
+        raise OrderRejected("too_long", f"Segments last at most {longest} here; use shorter ones.")
+
+
+def _check_fit(order: Order, offer: Offer, segment_s: float, segments: int, price: int) -> None:
     """Refuse a job that is too long or too dear."""
     if segments > offer.max_segments:
         raise OrderRejected("too_long", f"At most {offer.max_segments} segments; use longer ones.")
-    if manifest.metered and segment_s < offer.min_segment_seconds:
-        raise OrderRejected("unsupported", f"Segments last {offer.min_segment_seconds} s or more.")
     if segments * segment_s > order.max_duration_s:
         needed = format_duration(math.ceil(segments * segment_s))
         raise OrderRejected("too_long", f"{segments} segments take {needed} here; allow longer.")

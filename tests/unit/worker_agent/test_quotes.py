@@ -188,7 +188,7 @@ def test_when_a_segment_would_risk_too_much_unpaid_time_then_the_order_is_declin
 ) -> None:
     order, _ = parties.make_order(job, offer(), chain)
     settings = parties.make_settings(tmp_path, max_segment_s=2)
-    with pytest.raises(OrderRejected, match="A segment lasts at most 2s here"):
+    with pytest.raises(OrderRejected, match="Segments last at most 2s here"):
         make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
 
 
