@@ -189,7 +189,8 @@ ATTEMPT_TRANSITIONS: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     AttemptState.FAILED: frozenset(),
 }
 
-#: A ruling on chain may come at any moment of an arbitration, also after the market gave it up.
+#: A ruling on chain may come at any moment of an arbitration: also after the arbiter told the
+#: market what it found, or after the market gave it up.
 AUDIT_TRANSITIONS: Final[Mapping[AuditState, frozenset[AuditState]]] = {
     AuditState.ASSIGNED: frozenset({AuditState.INPUTS_READY, AuditState.EXPIRED, AuditState.RULED}),
     AuditState.INPUTS_READY: frozenset({AuditState.REPORTED, AuditState.EXPIRED, AuditState.RULED}),
@@ -197,7 +198,7 @@ AUDIT_TRANSITIONS: Final[Mapping[AuditState, frozenset[AuditState]]] = {
     AuditState.OPENED: frozenset(
         {AuditState.AGREED, AuditState.MISMATCH, AuditState.EXPIRED, AuditState.RULED}
     ),
-    AuditState.AGREED: frozenset(),
+    AuditState.AGREED: frozenset({AuditState.RULED}),
     AuditState.MISMATCH: frozenset({AuditState.EXPIRED, AuditState.RULED}),
     AuditState.EXPIRED: frozenset({AuditState.RULED}),
     AuditState.RULED: frozenset(),

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.states import ArtifactState
 from marketplace.models import Artifact, ArtifactAccess
@@ -62,9 +63,10 @@ async def add(session: AsyncSession, digest: str, size: int, now: datetime) -> N
     await session.execute(
         insert(Artifact)
         .values(hash=digest, size=size, state=ArtifactState.STORED, created_at=now)
-        .on_conflict_do_update(
-            index_elements=["hash"], set_={"state": ArtifactState.STORED, "size": size}
-        )
+        .on_conflict_do_nothing()
+    )
+    await transitions.move(
+        session, Artifact, (Artifact.hash == digest,), ArtifactState.STORED, size=size
     )
 
 
@@ -98,6 +100,6 @@ async def set_checked(
     session: AsyncSession, digest: str, now: datetime, state: ArtifactState
 ) -> None:
     """Write the result of reading an artifact back."""
-    await session.execute(
-        update(Artifact).where(Artifact.hash == digest).values(checked_at=now, state=state)
-    )
+    where = (Artifact.hash == digest,)
+    await transitions.move(session, Artifact, where, state)
+    await session.execute(update(Artifact).where(*where).values(checked_at=now))

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.states import AuditState
+from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.models import Audit, Auditor
 from marketplace.scope import Scope
@@ -111,24 +112,28 @@ async def of_leases(
 async def move(
     session: AsyncSession,
     audit_id: str,
-    from_states: Collection[AuditState],
+    target: AuditState,
     now: datetime,
+    *,
+    by: Collection[AuditState] | None = None,
     **values: Any,
 ) -> bool:
-    """Change an audit if it still is in one of these states."""
-    result = await session.execute(
-        update(Audit)
-        .where(Audit.audit_id == audit_id, Audit.state.in_([s.value for s in from_states]))
-        .values(updated_at=now, **values)
-    )
-    return bool(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+    """Move an audit, if it still is where it may be moved from."""
+    where, values["updated_at"] = (Audit.audit_id == audit_id,), now
+    return bool(await transitions.move(session, Audit, where, target, by=by, **values))
+
+
+async def amend(
+    session: AsyncSession, audit_id: str, state: AuditState, now: datetime, **values: Any
+) -> bool:
+    """Change an audit that stays in its state; false when it has left it."""
+    where = (Audit.audit_id == audit_id,)
+    return await transitions.amend(session, Audit, where, state, updated_at=now, **values)
 
 
 async def expire(session: AsyncSession, scope: Scope, now: datetime) -> int:
     """End the live audits whose time is over; return how many."""
-    result = await session.execute(
-        update(Audit)
-        .where(*scope.of(Audit), Audit.state.in_(LIVE_STATES), Audit.expires_at <= now)
-        .values(state=AuditState.EXPIRED, updated_at=now)
+    where = (*scope.of(Audit), Audit.expires_at <= now)
+    return await transitions.move(
+        session, Audit, where, AuditState.EXPIRED, by=LIVE_STATES, updated_at=now
     )
-    return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result

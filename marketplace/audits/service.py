@@ -85,16 +85,10 @@ async def hand_inputs(
     row = await _run_by(session, market, audit_id, caller)
     hashes = artifact_hashes(given["artifacts"])
     await artifacts.sizes(session, hashes, caller)
-    sealed_key = given.pop("sealed_key")
-    moved = await repository.move(
-        session,
-        audit_id,
-        (AuditState.ASSIGNED, AuditState.INPUTS_READY),
-        now,
-        state=AuditState.INPUTS_READY,
-        sealed_key=sealed_key,
-        inputs=given,
-    )
+    what = {"sealed_key": given.pop("sealed_key"), "inputs": given}
+    ready = AuditState.INPUTS_READY
+    moved = await repository.move(session, audit_id, ready, now, **what)
+    moved = moved or await repository.amend(session, audit_id, ready, now, **what)
     await session.refresh(row)
     if not moved:
         raise AuditOver(f"The audit is {row.state}.")
@@ -128,9 +122,8 @@ async def take_report(
     moved = await repository.move(
         session,
         audit_id,
-        (AuditState.INPUTS_READY,),
+        AuditState.REPORTED,
         now,
-        state=AuditState.REPORTED,
         report=dict(report.to_json()),
         report_signature=signature.lower(),
     )
@@ -168,9 +161,7 @@ async def take_opening(
         opening.verify(bytes.fromhex(row.lease_id[2:]), bytes.fromhex(commit["trace_root"][2:]))
     except ProtocolError as error:
         raise OpeningRefused(f"The opening does not hold: {error}") from error
-    moved = await repository.move(
-        session, audit_id, (AuditState.REPORTED,), now, state=AuditState.OPENED, opening=body
-    )
+    moved = await repository.move(session, audit_id, AuditState.OPENED, now, opening=body)
     await session.refresh(row)
     if not moved:
         raise AuditOver(f"The audit is {row.state}.")
@@ -203,9 +194,7 @@ async def take_outcome(
     equal = row.report["state_hash"] == row.opening["state_hash"]
     if equal != (result is AuditState.AGREED):
         raise ReportRefused("The outcome contradicts the report and the opening.")
-    await repository.move(
-        session, audit_id, (AuditState.OPENED,), now, state=result, outcome=evidence
-    )
+    await repository.move(session, audit_id, result, now, outcome=evidence)
     await session.refresh(row)
     return row
 
@@ -300,12 +289,8 @@ async def follow_rulings(
         fraud = event.args["fraud"] if ruled else None
         outcome = {"fraud": fraud, "tx_hash": event.tx_hash}
         for row in await repository.of_leases(session, scope, [event.lease_id or ""]):
-            if row.kind == AuditKind.ARBITRATION and row.state not in (
-                AuditState.RULED,
-                AuditState.EXPIRED,
-            ):
-                row.state, row.outcome, row.updated_at = state, outcome, now
-    await session.flush()
+            if row.kind == AuditKind.ARBITRATION:
+                await repository.move(session, row.audit_id, state, now, outcome=outcome)
 
 
 async def rewind(
@@ -315,9 +300,9 @@ async def rewind(
     for row in await repository.of_leases(session, scope, list(lease_ids)):
         commit = row.draw.get("commit")
         gone = commit is not None and commit["block_number"] > ancestor
-        if gone and row.state in repository.LIVE_STATES:
-            row.state, row.updated_at = AuditState.EXPIRED, now
-    await session.flush()
+        if gone:
+            live, expired = repository.LIVE_STATES, AuditState.EXPIRED
+            await repository.move(session, row.audit_id, expired, now, by=live)
 
 
 def cause_of(event: EventRecord) -> str:

@@ -1,15 +1,22 @@
 """What state a job is in, computed from what is known; nothing is remembered that can be derived.
 
 A reorganisation of the chain may take an opening or a closing back, so a job's state follows the
-present facts instead of moving step by step.
+present facts instead of moving step by step. What such a change may be is stated all the same:
+``JOB_MOVES`` and ``JOB_REVISIONS`` are the tables that writing a job's state goes by.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from client_sdk.protocol.states import JobState, LeaseState, OrderState
+from client_sdk.protocol.states import (
+    JOB_TRANSITIONS,
+    JobState,
+    LeaseState,
+    OrderState,
+)
 from client_sdk.protocol.verdicts import Verdict, close_cause, final_verdict
 
 
@@ -47,6 +54,33 @@ _OF_VERDICT: Final = {
     Verdict.ACCEPTANCE_FAILED: JobState.FAILED,
     Verdict.PROOF_REJECTED: JobState.FAILED,
     Verdict.EXPIRED: JobState.FAILED,
+}
+
+
+def _closure(
+    table: Mapping[JobState, frozenset[JobState]],
+) -> dict[JobState, frozenset[JobState]]:
+    """Return what each state leads to in one move or more."""
+    reached = {state: set(after) for state, after in table.items()}
+    for middle in table:
+        for state in table:
+            if middle in reached[state]:
+                reached[state] |= reached[middle]
+    return {state: frozenset(after - {state}) for state, after in reached.items()}
+
+
+_UNDER_LEASE: Final = frozenset(JobState) - {JobState.QUEUED}
+#: Several moves of the protocol's table at once: a node may see them together, for it reads the
+#: chain in batches, and not everything that a worker reports goes to every node.
+JOB_MOVES: Final = _closure(JOB_TRANSITIONS)
+#: What the chain and the operator's report of the ending may also do: a reorganisation takes a stop
+#: or a closing back, a renter opens terms whose order was given up, and a report that comes after
+#: the closing may change its verdict. Nothing of this makes a job wait for a worker again.
+JOB_REVISIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
+    state: after
+    if state in (JobState.QUEUED, JobState.PREPARING, JobState.RUNNING)
+    else after | (_UNDER_LEASE - {state})
+    for state, after in JOB_MOVES.items()
 }
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from client_sdk.protocol.states import LeaseState
+from client_sdk.protocol.states import LeaseState, advance
 from marketplace.clock import from_timestamp
 from marketplace.domain.events import EventRecord
 
@@ -206,7 +206,13 @@ def opened_lease(event: EventRecord) -> LeaseFacts:
 
 
 def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
-    """Return the lease after an event."""
+    """Return the lease after an event.
+
+    Raises
+    ------
+    IllegalTransition
+        The contract never says this of a lease in this state.
+    """
     if event.name == "Opened":
         return opened_lease(event)
     assert facts is not None, f"{event.name} before Opened"
@@ -228,13 +234,14 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
     if event.name == "Stopped":
         return replace(facts, stopped_at=from_timestamp(int(event.args["stopped_at"])))
     if event.name == "Challenged" and facts.state is LeaseState.ACTIVE:
-        return replace(facts, state=LeaseState.DISPUTED, disputed_at=event.block_at)
+        disputed = advance(facts.state, LeaseState.DISPUTED)
+        return replace(facts, state=disputed, disputed_at=event.block_at)
     if event.name == "Ruled" and not event.args["fraud"]:
         return _after_honest_ruling(facts, event)
     if event.name == "Closed":
         return replace(
             facts,
-            state=LeaseState.CLOSED,
+            state=advance(facts.state, LeaseState.CLOSED),
             closed_block=event.block_number,
             closed_at=event.block_at,
             closed_tx=event.tx_hash,
@@ -246,11 +253,12 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
 
 
 def _after_honest_ruling(facts: LeaseFacts, event: EventRecord) -> LeaseFacts:
-    assert facts.disputed_at is not None, "a ruling without a dispute"
+    active = advance(facts.state, LeaseState.ACTIVE)
+    assert facts.disputed_at is not None, "a dispute has a beginning"
     frozen = event.block_at - facts.disputed_at
     return replace(
         facts,
-        state=LeaseState.ACTIVE,
+        state=active,
         disputed_at=None,
         started_at=facts.started_at + frozen,
         committed_at=facts.committed_at + frozen if facts.committed_at else None,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from client_sdk.protocol.states import JobState
+from marketplace import transitions
 from marketplace.models import Job
 from marketplace.scope import Scope
 
@@ -17,6 +20,27 @@ async def find(session: AsyncSession, scope: Scope, job_id: str) -> Job | None:
     if row is None or (row.chain_id, row.contract) != (scope.chain_id, scope.contract):
         return None
     return row
+
+
+async def lock(session: AsyncSession, scope: Scope, job_id: str) -> Job | None:
+    """Return one job as it now is, and keep others from moving it until the session ends."""
+    query = select(Job).where(*scope.of(Job), Job.job_id == job_id).with_for_update()
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def bring(
+    session: AsyncSession,
+    job: Job,
+    target: JobState,
+    table: transitions.Table,
+    **values: Any,
+) -> None:
+    """Move a locked job by a table, or change other values in the state that it is in."""
+    where, current = (Job.job_id == job.job_id,), JobState(job.state)
+    if current is target:
+        await transitions.amend(session, Job, where, current, **values)
+    else:
+        await transitions.move(session, Job, where, target, by=[current], table=table, **values)
 
 
 async def by_lease(session: AsyncSession, scope: Scope, lease_id: str) -> Job | None:

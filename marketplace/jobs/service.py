@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from client_sdk.protocol.states import JobState, LeaseState, OrderState
 from client_sdk.protocol.verdicts import Verdict
 from marketplace import models
-from marketplace.domain.jobs import JobFacts, job_state
+from marketplace.domain.jobs import JOB_MOVES, JOB_REVISIONS, JobFacts, job_state
 from marketplace.errors import JobUnknown
 from marketplace.jobs import repository
 from marketplace.leases import repository as lease_rows
@@ -48,18 +48,27 @@ async def set_lease(
     await update(session, scope, order.job_id, now)
 
 
-async def update(session: AsyncSession, scope: Scope, job_id: str, now: datetime) -> None:
-    """Bring a job to the state that the present facts amount to."""
-    job = await repository.find(session, scope, job_id)
+async def update(
+    session: AsyncSession, scope: Scope, job_id: str, now: datetime, *, revised: bool = False
+) -> None:
+    """Bring a job to the state that the present facts amount to.
+
+    Parameters
+    ----------
+    revised
+        The chain, or the operator's report of the ending, may have changed earlier facts.
+    """
+    job = await repository.lock(session, scope, job_id)
     if job is None:
         return
     order = await order_rows.find(session, scope, job.order_id)
     assert order is not None, "a job has an order"
+    await session.refresh(order)
     facts = await _facts(session, scope, job, OrderState(order.state))
     state, verdict = job_state(facts)
     if (job.state, job.verdict) != (state, verdict):
-        job.state, job.verdict, job.updated_at = state, verdict, now
-        await session.flush()
+        table = JOB_REVISIONS if revised else JOB_MOVES
+        await repository.bring(session, job, state, table, verdict=verdict, updated_at=now)
 
 
 async def follow_chain(
@@ -71,12 +80,11 @@ async def follow_chain(
         if order is None:
             continue
         lease = await lease_rows.find(session, scope, lease_id)
-        if lease is not None and order.state != OrderState.OPENED:
-            order.state, order.updated_at = OrderState.OPENED, now
-        elif lease is None and order.state == OrderState.OPENED:
-            order.state, order.updated_at = OrderState.TERMS_SIGNED, now
-        await session.flush()
-        await update(session, scope, order.job_id, now)
+        opened = lease is not None
+        target = OrderState.OPENED if opened else OrderState.TERMS_SIGNED
+        by = None if opened else [OrderState.OPENED]
+        await order_rows.move(session, order.order_id, target, now, by=by)
+        await update(session, scope, order.job_id, now, revised=True)
 
 
 async def visible(session: AsyncSession, scope: Scope, job_id: str, caller: str) -> models.Job:
@@ -121,6 +129,7 @@ async def _facts(
     lease = await lease_rows.find(session, scope, job.lease_id) if job.lease_id else None
     if job.lease_id is None or lease is None:
         return JobFacts(order=order)
+    await session.refresh(lease)  # it may have been read before the job was locked
     ending = await lease_rows.ending(session, scope, job.lease_id)
     return JobFacts(
         order=order,

@@ -210,7 +210,7 @@ async def report_ending(
     session.add(row)
     note(session, caller, "lease.ended", lease_id, now)
     await session.flush()
-    await _update_job(session, scope, lease_id, now)
+    await _update_job(session, scope, lease_id, now, revised=True)
     return row
 
 
@@ -254,7 +254,9 @@ async def add_voucher(
     )
 
 
-async def _update_job(session: AsyncSession, scope: Scope, lease_id: str, now: datetime) -> None:
+async def _update_job(
+    session: AsyncSession, scope: Scope, lease_id: str, now: datetime, *, revised: bool = False
+) -> None:
     job = await job_rows.by_lease(session, scope, lease_id)
     if job is not None:
-        await jobs.update(session, scope, job.job_id, now)
+        await jobs.update(session, scope, job.job_id, now, revised=revised)

@@ -10,6 +10,7 @@ from sqlalchemy import Row, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.states import LeaseState
+from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.machines import Record
 from marketplace.domain.states import OfferState
@@ -50,22 +51,14 @@ async def set_state(
     session: AsyncSession, scope: Scope, digest: str, state: OfferState, revision: int
 ) -> bool:
     """End an active offer; false when it was ended before."""
-    result = await session.execute(
-        update(Offer)
-        .where(*scope.of(Offer), Offer.digest == digest, Offer.state == OfferState.ACTIVE)
-        .values(state=state, revision=revision)
-    )
-    return bool(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+    where = (*scope.of(Offer), Offer.digest == digest)
+    return bool(await transitions.move(session, Offer, where, state, revision=revision))
 
 
 async def expire(session: AsyncSession, scope: Scope, now: datetime, revision: int) -> int:
     """End the active offers whose time is over; return how many."""
-    result = await session.execute(
-        update(Offer)
-        .where(*scope.of(Offer), Offer.state == OfferState.ACTIVE, Offer.expires_at <= now)
-        .values(state=OfferState.EXPIRED, revision=revision)
-    )
-    return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+    where = (*scope.of(Offer), Offer.expires_at <= now)
+    return await transitions.move(session, Offer, where, OfferState.EXPIRED, revision=revision)
 
 
 async def touch(

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.states import OrderState
+from marketplace import transitions
 from marketplace.models import Order
 from marketplace.scope import Scope
 
@@ -75,45 +76,44 @@ async def claim(
     expires_at: datetime,
 ) -> bool:
     """Take a pending order, or one whose hold ran out; false when another worker was faster."""
-    free = or_(
-        Order.state == OrderState.PENDING,
-        (Order.state == OrderState.CLAIMED) & (Order.lock_expires_at < now),
+    where = (Order.order_id == order_id, Order.operator == operator, Order.expires_at > now)
+    let_go = (*where, Order.lock_expires_at < now)
+    claimed, pending = OrderState.CLAIMED, OrderState.PENDING
+    await transitions.move(session, Order, let_go, pending, by=[claimed], lock_token=None)
+    hold: dict[str, Any] = {"lock_token": token, "lock_expires_at": expires_at, "updated_at": now}
+    return bool(await transitions.move(session, Order, where, claimed, by=[pending], **hold))
+
+
+async def hold(
+    session: AsyncSession, order_id: str, token: str, now: datetime, expires_at: datetime
+) -> bool:
+    """Renew the hold of a claimed order; false when it is under another token by now."""
+    return await transitions.amend(
+        session,
+        Order,
+        (Order.order_id == order_id, Order.lock_token == token),
+        OrderState.CLAIMED,
+        lock_expires_at=expires_at,
+        updated_at=now,
     )
-    result = await session.execute(
-        update(Order)
-        .where(
-            Order.order_id == order_id,
-            Order.operator == operator,
-            Order.expires_at > now,
-            free,
-        )
-        .values(
-            state=OrderState.CLAIMED,
-            lock_token=token,
-            lock_expires_at=expires_at,
-            updated_at=now,
-        )
-    )
-    return bool(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
 
 
 async def move(
     session: AsyncSession,
     order_id: str,
-    from_states: Iterable[OrderState],
+    target: OrderState,
     now: datetime,
     *,
+    by: Iterable[OrderState] | None = None,
     held_under: str | None = None,
     **values: Any,
 ) -> bool:
-    """Change an order if it still is in one of these states (and under this lock token)."""
-    query = update(Order).where(
-        Order.order_id == order_id, Order.state.in_([s.value for s in from_states])
-    )
+    """Move an order, if it still is where it may be moved from (and under this lock token)."""
+    where = [Order.order_id == order_id]
     if held_under is not None:
-        query = query.where(Order.lock_token == held_under)
-    result = await session.execute(query.values(updated_at=now, **values))
-    return bool(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+        where.append(Order.lock_token == held_under)
+    values["updated_at"] = now
+    return bool(await transitions.move(session, Order, where, target, by=by, **values))
 
 
 async def overdue(session: AsyncSession, scope: Scope, now: datetime) -> Sequence[Order]:

@@ -7,7 +7,6 @@ Not covered: money. The renter opens the lease itself, after its own check of th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -177,15 +176,8 @@ async def claim(
     expires_at = now + timedelta(seconds=market.settings.claim_s)
     held = row.lock_expires_at is not None and row.lock_expires_at >= now
     if row.state == OrderState.CLAIMED and held:
-        token = row.lock_token
-        done = await repository.move(
-            session,
-            order_id,
-            [OrderState.CLAIMED],
-            now,
-            held_under=token,
-            lock_expires_at=expires_at,
-        )
+        assert row.lock_token is not None, "a claimed order is held"
+        done = await repository.hold(session, order_id, row.lock_token, now, expires_at)
     else:
         token = secrets.token_hex(16)
         done = await repository.claim(session, order_id, caller, token, now, expires_at)
@@ -225,10 +217,10 @@ async def sign_terms(
     done = await repository.move(
         session,
         order_id,
-        [OrderState.CLAIMED],
+        OrderState.TERMS_SIGNED,
         now,
+        by=[OrderState.CLAIMED],
         held_under=given.lock_token,
-        state=OrderState.TERMS_SIGNED,
         terms=dict(terms.to_json()),
         terms_signature=given.signature.lower(),
         probe=given.probe,
@@ -287,9 +279,8 @@ async def decline(
         session,
         market,
         row,
-        [OrderState.PENDING, OrderState.CLAIMED],
+        OrderState.DECLINED,
         now,
-        state=OrderState.DECLINED,
         decline_code=code,
         decline_reason=reason,
     )
@@ -308,8 +299,7 @@ async def withdraw(
         raise OrderUnknown
     if row.state == OrderState.WITHDRAWN:
         return row
-    withdrawn = OrderState.WITHDRAWN
-    if not await _end(session, market, row, repository.OPEN_STATES, now, state=withdrawn):
+    if not await _end(session, market, row, OrderState.WITHDRAWN, now):
         raise OrderOver(f"The order is {row.state}.")
     note(session, caller, "order.withdrawn", order_id, now)
     return row
@@ -319,18 +309,10 @@ async def expire(session: AsyncSession, market: Market, now: datetime) -> int:
     """End orders whose time is over and free those whose worker went away; return how many."""
     num_ended = 0
     for row in await repository.overdue(session, market.scope, now):
-        ended = OrderState.EXPIRED
-        num_ended += await _end(session, market, row, repository.OPEN_STATES, now, state=ended)
+        num_ended += await _end(session, market, row, OrderState.EXPIRED, now)
     for row in await repository.stale_claims(session, market.scope, now):
-        num_ended += await _end(
-            session,
-            market,
-            row,
-            [OrderState.CLAIMED],
-            now,
-            held_under=row.lock_token,
-            state=OrderState.PENDING,
-        )
+        token = row.lock_token
+        num_ended += await _end(session, market, row, OrderState.PENDING, now, held_under=token)
     return num_ended
 
 
@@ -338,14 +320,12 @@ async def _end(
     session: AsyncSession,
     market: Market,
     row: models.Order,
-    from_states: Iterable[OrderState],
+    target: OrderState,
     now: datetime,
     **values: Any,
 ) -> bool:
     """Take an order out of the worker's hands; false when it moved on meanwhile."""
-    moved = await repository.move(
-        session, row.order_id, from_states, now, lock_token=None, **values
-    )
+    moved = await repository.move(session, row.order_id, target, now, lock_token=None, **values)
     await session.refresh(row)
     if not moved:
         return False

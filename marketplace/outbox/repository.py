@@ -12,6 +12,7 @@ from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.ids import IdKind, new_id
+from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.states import OutboxState
 from marketplace.models import Activity, OutboxItem
@@ -151,7 +152,6 @@ async def end(
 ) -> bool:
     """Write back what became of a claimed item; false when another worker took it over."""
     values: dict[str, Any] = {
-        "state": state,
         "lock_token": None,
         "lock_expires_at": None,
         "last_error": error,
@@ -163,12 +163,8 @@ async def end(
         values["result"] = dict(result)
     if due_at is not None:
         values["due_at"] = due_at
-    written = await session.execute(
-        update(OutboxItem)
-        .where(OutboxItem.item_id == claimed.item_id, OutboxItem.lock_token == claimed.lock_token)
-        .values(**values)
-    )
-    return bool(written.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+    held = (OutboxItem.item_id == claimed.item_id, OutboxItem.lock_token == claimed.lock_token)
+    return bool(await transitions.move(session, OutboxItem, held, state, **values))
 
 
 async def num_due(session: AsyncSession, now: datetime) -> int:
