@@ -84,6 +84,15 @@ class Deliverer:
         if not record.parsed_terms.metered:
             self._want(record, "checkpoint", up_to - 1)
 
+    def paid(self, record: LeaseRecord, num_segments: int) -> None:
+        """Drop the checkpoints that nobody needs once so many segments are paid for good.
+
+        What stays: all that an unpaid segment's audit or dispute starts from, what the job goes on
+        from, what the renter is still to get.
+        """
+        waiting = {item["segment"] for item in self._items(record) if not item["done"]}
+        self.store(record.lease_id).drop_segments_before(num_segments - 1, waiting)
+
     def finish(self, record: LeaseRecord) -> None:
         """Deliver all that is left of an ended lease, or give up after some time."""
         if record.delivered:

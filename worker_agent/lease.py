@@ -49,6 +49,9 @@ class Deliveries(Protocol):
     def committed(self, record: LeaseRecord, up_to: int) -> None:
         """The chain shows a commit: its last checkpoint belongs to the renter."""
 
+    def paid(self, record: LeaseRecord, num_segments: int) -> None:
+        """So many segments are paid, and no reorganisation takes that back."""
+
     def finish(self, record: LeaseRecord) -> None:
         """Post what is left of an ended lease; does nothing once all is posted."""
 
@@ -83,6 +86,7 @@ class LeaseLoop:
         self._runners = runners
         self._deliveries = deliveries
         self._confirmations = confirmations
+        self._paid: dict[str, tuple[int, int]] = {}
 
     def guard(self) -> None:
         """Before anything is broadcast again: stop what a reorganisation may have made wrong.
@@ -224,8 +228,19 @@ class LeaseLoop:
         self._payments.step(record, lease)
         if lease.pending:
             self._deliveries.committed(record, lease.pending)
+        self._watch_pay(record, lease)
         if record.phase is LeasePhase.ENDED:
             self._deliveries.finish(record)
+
+    def _watch_pay(self, record: LeaseRecord, lease: LeaseView) -> None:
+        """Tell of paid segments once the payment is as deep as a closing must be."""
+        head = self._chain.head()
+        paid, since = self._paid.get(record.lease_id, (0, head))
+        if paid and lease.paid >= paid and head - since >= 2 * self._confirmations:
+            self._deliveries.paid(record, paid)
+            paid = 0
+        if not paid or lease.paid < paid:
+            self._paid[record.lease_id] = (lease.paid, head)
 
     def _watch_end(self, record: LeaseRecord, terms: Terms, lease: LeaseView) -> None:
         """Stop the job in time for its last commit."""

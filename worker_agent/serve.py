@@ -17,7 +17,7 @@ from client_sdk.chain.signing import is_signed_by
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.jobspec import Audit
 from client_sdk.protocol.states import AuditKind, AuditState
-from worker_agent.case import Case, check_case
+from worker_agent.case import Case, check_case, open_to_challenge
 from worker_agent.context import Context
 from worker_agent.delivery import Deliverer
 from worker_agent.errors import BadAuditorKey, BadDraw, NetworkFailed, RejectedInput
@@ -92,6 +92,9 @@ class ServeAudits:
         case = check_case(self._context, market, task, record.opened_block, self._hardware_class)
         self._check_allowed(record, task)
         book = TraceBook(record, self._leases.segments(record.lease_id))
+        lease = self._context.chain.lease(record.digest)
+        if wants_inputs and not open_to_challenge(lease, task.segment):
+            return  # paid: an audit can change nothing any more, and its checkpoint may be gone
         if wants_opening:
             give_opening(market, task.audit_id, book.opening(task.segment, case.commit.up_to))
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -109,6 +110,12 @@ class LeaseStore:
     def drop_segments(self) -> None:
         """Remove all checkpoints: a reorganisation changed the job's seed."""
         shutil.rmtree(self.folder / "segments", ignore_errors=True)
+
+    def drop_segments_before(self, first: int, keep: Collection[int]) -> None:
+        """Remove the checkpoints of segments below ``first``, less those in ``keep``."""
+        for path in (self.folder / "segments").glob("[0-9]*"):
+            if int(path.name) < first and int(path.name) not in keep:
+                shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove everything; the lease is over."""

@@ -108,6 +108,42 @@ def test_when_killed_and_restarted_again_and_again_then_it_goes_on_where_it_was(
     assert starts[-1] == 4  # not from the beginning
 
 
+def test_when_segments_are_paid_then_only_checkpoints_that_are_needed_stay(world: Any) -> None:
+    world.restart(window_s=3)
+    gate = threading.Semaphore(1)
+    world.sandbox.behaviour.gate = gate
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market, max_segments=60))
+    folder = world.folder / "provider" / "leases" / lease_id.hex() / "segments"
+    held: list[int] = []
+
+    def look() -> None:
+        rows = world.provider.leases.segments(lease_id.hex())
+        lease = world.chain.state.leases[lease_id]
+        found = {int(path.name) for path in folder.glob("[0-9]*")}
+        if lease.status is LeaseStatus.ACTIVE and world.provider.record.phase is LeasePhase.RUNNING:
+            # Audits and disputes of every unpaid segment can be served, and the job can go on.
+            assert found >= set(range(max(lease.paid - 1, 0), len(rows)))
+            held.append(len(found))
+        gate.release()
+
+    world.run_until(world.closed, look)
+    assert world.chain.state.leases[lease_id].paid == 60
+    assert max(held) < 40  # what two windows bring, not what the whole lease brings
+    listed = {(item["kind"], item["segment"]) for item in world.market.listed[lease_id.hex()]}
+    assert {("checkpoint", 59), ("trace", None)} <= listed
+
+
+def test_when_the_market_is_away_then_checkpoints_for_the_renter_stay(world: Any) -> None:
+    job = parties.make_job(world.folder, world.market)
+    lease_id = world.start_lease(job)
+    world.run_until(lambda: len(world.provider.leases.segments(lease_id.hex())) == 5)
+    deliverer, record = world.provider.deliverer, world.provider.record
+    deliverer.committed(record, 2)  # not delivered yet
+    deliverer.paid(record, 4)
+    folder = world.folder / "provider" / "leases" / lease_id.hex() / "segments"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "3", "4"]
+
+
 def test_when_the_renter_stops_then_the_running_segment_is_finished_and_the_rest_refunded(
     world: Any,
 ) -> None:
