@@ -7,13 +7,14 @@ announced and by the limits here. Not covered: what the outputs contain; a worke
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from client_sdk import sealing
-from client_sdk.errors import MarketMisbehaved, NotFound, VerificationFailed
+from client_sdk.errors import InputRejected, MarketMisbehaved, NotFound, VerificationFailed
 from client_sdk.protocol.bundle import BundleLimits, unpack
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.places import artifact_place
@@ -70,8 +71,15 @@ def listed(node: MarketNode, job_id: str) -> list[ReceiptArtifact]:
         raise MarketMisbehaved(f"{node.url}: a malformed artifact: {error}") from error
 
 
-def fetch_artifacts(node: MarketNode, job_id: str, job_key: bytes, folder: Path) -> list[Path]:
+def fetch_artifacts(
+    node: MarketNode, job_id: str, job_key: bytes, folder: Path, *, replace: bool = False
+) -> list[Path]:
     """Download and open the job's results: the last checkpoint, the outputs, the trace.
+
+    Parameters
+    ----------
+    replace:
+        Remove what lies at their places; only for a folder that holds nothing but downloads.
 
     Raises
     ------
@@ -79,6 +87,8 @@ def fetch_artifacts(node: MarketNode, job_id: str, job_key: bytes, folder: Path)
         Nothing has been stored yet.
     VerificationFailed
         An artifact is not what its address or its key says.
+    InputRejected
+        Something lies where an artifact belongs; nothing was downloaded.
     """
     found = [entry for entry in listed(node, job_id) if entry.kind in RESULTS]
     checkpoints = [entry for entry in found if entry.kind is ArtifactKind.CHECKPOINT]
@@ -93,7 +103,20 @@ def fetch_artifacts(node: MarketNode, job_id: str, job_key: bytes, folder: Path)
             f"{job_id} has stored no artifacts yet",
             what_to_do="Checkpoints appear with the first commit; try again in a moment.",
         )
+    if not replace:
+        _require_free(folder, wanted)
     return [fetch(node, entry, job_key, folder) for entry in wanted]
+
+
+def _require_free(folder: Path, wanted: list[ReceiptArtifact]) -> None:
+    """Refuse to take the place of files that may be the user's own."""
+    targets = [folder / place_of(entry).target for entry in wanted]
+    taken = [str(target) for target in targets if os.path.lexists(target)]
+    if taken:
+        raise InputRejected(
+            f"{', '.join(taken)}: there already; nothing was downloaded",
+            what_to_do="Name another folder with -o, or move what lies there out of the way.",
+        )
 
 
 def fetch(node: MarketNode, artifact: ReceiptArtifact, job_key: bytes, folder: Path) -> Path:

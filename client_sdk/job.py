@@ -282,10 +282,18 @@ class Job:
     def artifacts(self, folder: Path | None = None) -> list[Path]:
         """Download and open checkpoint, outputs and trace; returns what was written.
 
-        Everything is checked: ciphertext against its address, plaintext against its key.
+        Everything is checked: ciphertext against its address, plaintext against its key. In the
+        home folder an earlier download is replaced; in a `folder` of yours nothing ever is.
+
+        Raises
+        ------
+        InputRejected
+            Something lies where an artifact belongs; nothing was downloaded.
         """
         target = folder or self._client.home.artifacts(self.id)
-        return fetching.fetch_artifacts(self._node, self.id, self.job_key, target)
+        return fetching.fetch_artifacts(
+            self._node, self.id, self.job_key, target, replace=folder is None
+        )
 
     def _view(self) -> dict[str, Any]:
         """The node's view of the job; empty when it does not answer."""

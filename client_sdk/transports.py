@@ -5,6 +5,8 @@ are known by their digest, the rest are reads or logins. So a node that is being
 time, not the job: requests are repeated with a growing pause until `patience_s` has passed.
 
 What a node answers is material to check, never a fact: signatures, digests and the chain decide.
+Nothing compressed is asked for or taken: a few bytes could otherwise become gigabytes here. Every
+body, and every line of an endless one, has a limit.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
 BUSY = frozenset({429, 502, 503, 504})
 UPLOAD_CHUNK_BYTES = 1024 * 1024
+MAX_LINE_BYTES = 1024 * 1024
+"""Longest line of a stream of events."""
 
 T = TypeVar("T")
 
@@ -79,6 +83,7 @@ class MarketNode:
             transport=self.transport,
             follow_redirects=False,  # a redirect could carry the token to another host
             trust_env=not loopback,
+            headers={"Accept-Encoding": "identity"},
             timeout=httpx.Timeout(self.timeouts.read_s, connect=self.timeouts.connect_s),
         )
 
@@ -128,9 +133,9 @@ class MarketNode:
             dest.truncate()
             with self._stream(path, {}) as response:
                 for chunk in response.iter_bytes():
-                    dest.write(chunk)
-                    if dest.tell() > max_bytes:
+                    if dest.tell() + len(chunk) > max_bytes:
                         raise MarketMisbehaved(f"{self.url}{path}: larger than {max_bytes} bytes")
+                    dest.write(chunk)
             return dest.tell()
 
         return self._patiently(fetch)
@@ -146,7 +151,7 @@ class MarketNode:
             headers["Last-Event-ID"] = str(after)
         try:
             with self._stream(path, headers) as response:
-                yield response.iter_lines()
+                yield _lines(response)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
@@ -206,6 +211,7 @@ class MarketNode:
         with self._http.stream("GET", path, headers=headers) as response:
             if response.status_code >= 400:
                 _check_status(_read_bounded(response))
+            _require_plain(response)
             yield response
 
     def _headers(self, *, renew: bool) -> dict[str, str]:
@@ -244,6 +250,7 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
 
 def _read_bounded(response: httpx.Response) -> httpx.Response:
     """The response with its whole body, which may not be longer than `MAX_JSON_BYTES`."""
+    _require_plain(response)
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
@@ -253,6 +260,28 @@ def _read_bounded(response: httpx.Response) -> httpx.Response:
     return httpx.Response(
         response.status_code, headers=headers, content=bytes(body), request=response.request
     )
+
+
+def _require_plain(response: httpx.Response) -> None:
+    """Refuse a body that would grow when it is unpacked."""
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise MarketMisbehaved(
+            f"{response.request.url}: the answer is compressed ({coding[:20]}), unasked"
+        )
+
+
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """Lines of a body without end, each of at most `MAX_LINE_BYTES`."""
+    rest = b""
+    for chunk in response.iter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode(errors="replace")
+        if len(rest) > MAX_LINE_BYTES:
+            raise MarketMisbehaved(f"{response.request.url}: an event without end")
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def _check_status(response: httpx.Response) -> None:

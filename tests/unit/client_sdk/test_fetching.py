@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from client_sdk import fetching, sealing
-from client_sdk.errors import MarketMisbehaved, NotFound, VerificationFailed
+from client_sdk.errors import InputRejected, MarketMisbehaved, NotFound, VerificationFailed
 from client_sdk.protocol.bundle import pack_folder
 from client_sdk.protocol.receipt import ArtifactKind, ReceiptArtifact
 from client_sdk.transports import MarketNode, Timeouts
@@ -60,8 +60,8 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def fetch(store, tmp_path):
-    return fetching.fetch_artifacts(store.node, JOB, KEY, tmp_path / "out")
+def fetch(store, tmp_path, *, replace=False):
+    return fetching.fetch_artifacts(store.node, JOB, KEY, tmp_path / "out", replace=replace)
 
 
 def test_when_results_are_there_then_the_last_checkpoint_and_the_rest_are_opened(store, tmp_path):
@@ -84,8 +84,28 @@ def test_when_they_are_fetched_again_then_the_old_ones_are_replaced(store, tmp_p
     fetch(store, tmp_path)
     store.listed.clear()
     store.put("output", archive(tmp_path, {"two": "2"}), "output")
-    fetch(store, tmp_path)
+    fetch(store, tmp_path, replace=True)
     assert [path.name for path in (tmp_path / "out" / "output").iterdir()] == ["two"]
+
+
+def test_when_something_lies_in_the_place_of_an_artifact_then_it_stays(store, tmp_path):
+    store.put("trace", b"{}", "trace")
+    store.put("output", archive(tmp_path, {"one": "1"}), "output")
+    mine = tmp_path / "out" / "output" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(InputRejected, match="output: there already; nothing was downloaded"):
+        fetch(store, tmp_path)
+    assert mine.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["output"]
+
+
+def test_when_a_link_lies_in_the_place_of_an_artifact_then_it_is_not_followed(store, tmp_path):
+    store.put("trace", b"{}", "trace")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trace.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputRejected, match=r"trace\.json: there already"):
+        fetch(store, tmp_path)
 
 
 def test_when_nothing_is_stored_yet_then_it_is_not_found(store, tmp_path):

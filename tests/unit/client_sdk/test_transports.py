@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 
@@ -204,3 +205,54 @@ def test_when_the_event_stream_breaks_then_the_node_is_unreachable():
         node(handler).events("/v1/jobs/x/logs") as lines,
     ):
         list(lines)
+
+
+def bomb(num_bytes: int) -> httpx.Response:
+    """A short answer that unpacks to a long one."""
+    packed = gzip.compress(b" " * num_bytes)
+    stream = httpx.ByteStream(packed)
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream)
+
+
+def test_when_something_is_asked_for_then_it_is_asked_for_uncompressed():
+    seen = []
+
+    def handler(request):
+        seen.append(request.headers["Accept-Encoding"])
+        return httpx.Response(200, json={})
+
+    node(handler).get("/v1/market")
+    assert seen == ["identity"]
+
+
+def test_when_an_answer_is_compressed_all_the_same_then_it_is_not_unpacked():
+    market = node(lambda request: bomb(1 << 20))
+    dest = io.BytesIO()
+    with pytest.raises(MarketMisbehaved, match="compressed"):
+        market.get("/v1/market")
+    with pytest.raises(MarketMisbehaved, match="compressed"):
+        market.get_file("/v1/artifacts/aa", dest, max_bytes=1 << 30)
+    assert dest.getvalue() == b""
+    with pytest.raises(MarketMisbehaved, match="compressed"), market.events("/v1/x") as lines:
+        list(lines)
+
+
+def test_when_an_event_never_ends_then_it_is_given_up():
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self):
+            while True:
+                yield b"x" * 65536
+
+    market = node(lambda request: httpx.Response(200, stream=Endless()))
+    with pytest.raises(MarketMisbehaved, match="without end"), market.events("/v1/x") as lines:
+        list(lines)
+
+
+def test_when_lines_are_cut_anywhere_then_they_come_out_whole():
+    class Pieces(httpx.SyncByteStream):
+        def __iter__(self):
+            yield from (b"a", b"b\r\n\xc3", b"\xa9\n", b"rest")
+
+    market = node(lambda request: httpx.Response(200, stream=Pieces()))
+    with market.events("/v1/x") as lines:
+        assert list(lines) == ["ab", "é", "rest"]
