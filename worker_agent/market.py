@@ -57,7 +57,12 @@ class Market:
     ) -> None:
         self.url = url.rstrip("/")
         self._login = login
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout_s,
+            transport=transport,
+            headers={"accept-encoding": "identity"},
+        )
         self._token: str | None = None
         self._facts: Json | None = None
         self._facts_until = 0.0
@@ -209,6 +214,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _bounded(answer: httpx.Response) -> bytes:
     """Read a whole body, which must be small."""
+    _require_plain(answer)
     content = bytearray()
     for chunk in answer.iter_bytes():
         content += chunk
@@ -217,8 +223,16 @@ def _bounded(answer: httpx.Response) -> bytes:
     return bytes(content)
 
 
+def _require_plain(answer: httpx.Response) -> None:
+    """Refuse a body that would grow when it is unpacked."""
+    coding = answer.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        raise MarketUnreachable(f"{answer.url} answered compressed ({coding[:20]}), unasked")
+
+
 def _save(answer: httpx.Response, path: Path, max_bytes: int) -> None:
     """Write a body to a file, through a temporary name."""
+    _require_plain(answer)
     temporary = path.with_name(path.name + ".part")
     size = 0
     try:

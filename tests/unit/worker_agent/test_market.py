@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,20 @@ def test_when_an_artifact_is_stored_then_it_can_be_fetched(tmp_path: Path) -> No
     with pytest.raises(MarketRefused, match="404"):
         client.fetch_artifact("nothing", copy, 1000)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_when_an_answer_is_compressed_unasked_then_it_is_not_unpacked(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["accept-encoding"])
+        stream = httpx.ByteStream(gzip.compress(b" " * (1 << 20)))
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    client = market(Server(handler))
+    with pytest.raises(MarketUnreachable, match="compressed"):
+        client.get("/v1/audits")
+    with pytest.raises(MarketUnreachable, match="compressed"):
+        client.fetch_artifact("aa", tmp_path / "file", 1 << 30)
+    assert asked == ["identity", "identity"]
+    assert not list(tmp_path.iterdir())
