@@ -253,3 +253,137 @@ def test_when_terms_leave_no_time_to_audit_or_price_time_that_need_not_pass_then
     changes, rule
 ):
     assert rules(check_terms(replace(TERMS, **changes), FACTS, POLICY)) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"market": replace(MARKET, tokens=frozenset())}, f"asks for the unknown token {TOKEN}"),
+        ({"listing": replace(LISTING, token=STRANGER)}, f"the listing's token is {STRANGER}"),
+    ],
+)
+def test_when_only_one_of_two_checks_of_an_offers_token_fails_then_it_speaks(changes, message):
+    facts = {
+        "signer": OPERATOR,
+        "claimed_id": JOB,
+        "offer_id": JOB,
+        "listing": LISTING,
+        "market": MARKET,
+        "policy": POLICY,
+        "now": NOW,
+    }
+    assert check_offer(OFFER, **(facts | changes)) == [Finding(Rule.TOKEN, message)]
+
+
+def test_when_an_offer_stands_exactly_at_its_limits_then_nothing_is_found():
+    at_limits = replace(
+        OFFER, issued_at=NOW + 300, price_per_hour=1_200_000, fee_bps=500, audit_bps=2_000
+    )
+    assert offer_findings(at_limits) == set()
+
+
+@pytest.mark.parametrize(
+    ("terms", "facts", "finding"),
+    [
+        (
+            {},
+            {"offer": replace(OFFER, listing_id=MACHINE)},
+            Finding(Rule.LISTING, "made out for another listing than the offer"),
+        ),
+        (
+            {},
+            {"offer": replace(OFFER, operator=STRANGER)},
+            Finding(Rule.OPERATOR, "signed for another operator than the offer's"),
+        ),
+        (
+            {},
+            {"order": replace(ORDER, token=STRANGER)},
+            Finding(Rule.TOKEN, f"asks for the token {TOKEN}"),
+        ),
+        (
+            {},
+            {"order": replace(ORDER, arbiter=STRANGER)},
+            Finding(Rule.ARBITER, f"names the arbiter {ARBITER}"),
+        ),
+        (
+            {},
+            {"order": replace(ORDER, budget=29_999)},
+            Finding(Rule.PRICE, "costs 30000; the budget is 29999"),
+        ),
+        # The most that the offered price gives for a segment of the least length, and one unit.
+        (
+            {"price_per_segment": 1_001, "bond": 30_030},
+            {},
+            Finding(Rule.PRICE, "1001 for segments of 1 s or more"),
+        ),
+        (
+            {"fee_bps": 501},
+            {"offer": replace(OFFER, fee_bps=600)},
+            Finding(Rule.FEE, "a fee of 501/10000; at most 500"),
+        ),
+        (
+            {"audit_bps": 2_001},
+            {"offer": replace(OFFER, audit_bps=3_000)},
+            Finding(Rule.FEE, "an audit share of 2001/10000; at most 2000"),
+        ),
+        # Segments that take no time leave time to audit in any window.
+        (
+            {"price_per_segment": 1, "window": 4},
+            {},
+            Finding(Rule.WINDOW, "a window of 4 s; wanted is 5 to 604800 s"),
+        ),
+        (
+            {"price_per_segment": 1, "dispute_timeout": 4},
+            {},
+            Finding(Rule.DISPUTE, "disputes may last 4 s"),
+        ),
+    ],
+)
+def test_when_only_one_of_several_checks_of_a_rule_fails_then_it_speaks(terms, facts, finding):
+    found = check_terms(replace(TERMS, **terms), replace(FACTS, **facts), POLICY)
+    assert found == [finding]
+
+
+@pytest.mark.parametrize(
+    ("terms", "facts"),
+    [
+        ({}, {"order": replace(ORDER, budget=30_000)}),
+        ({}, {"listing": replace(LISTING, stake_free=30_000)}),
+        ({}, {"order": replace(ORDER, min_stake=100_000_000)}),
+        ({"fee_bps": 500}, {"offer": replace(OFFER, fee_bps=500)}),
+        ({"audit_bps": 2_000}, {"offer": replace(OFFER, audit_bps=2_000)}),
+        # A price of 1 000 was rounded up from less than 6 s.
+        ({"window": 10}, {}),
+        ({"dispute_timeout": 150}, {}),
+        ({"price_per_segment": 1, "window": 5, "dispute_timeout": 5}, {}),
+        ({"window": 604_800, "dispute_timeout": 604_800, "commit_grace": 3_600}, {}),
+        ({"open_by": NOW + 5}, {}),
+        ({"open_by": NOW + 3_600, "first_commit_within": 86_400}, {}),
+    ],
+)
+def test_when_terms_stand_exactly_at_a_limit_then_nothing_is_found(terms, facts):
+    assert check_terms(replace(TERMS, **terms), replace(FACTS, **facts), POLICY) == []
+
+
+WHOLE = {
+    "segments": 1,
+    "min_segment_seconds": 600,
+    "window": 3_600,
+    "dispute_timeout": 1_800,
+    "bond": 1_000_000,
+}
+
+
+@pytest.mark.parametrize(("price", "found"), [(300_002, set()), (300_003, {Rule.PRICE})])
+def test_when_the_whole_time_costs_a_fraction_of_a_unit_then_it_is_rounded_up_once(price, found):
+    # 1 800 s at 600 001 an hour are 300 000.5: 300 001, and one unit for the one segment.
+    offer = replace(OFFER, price_per_hour=600_001)
+    facts = replace(FACTS, offer=offer, order=replace(ORDER, max_price_per_hour=600_001))
+    terms = replace(TERMS, price_per_segment=price, **WHOLE)
+    assert rules(check_terms(terms, facts, POLICY)) == found
+
+
+def test_when_a_ruling_needs_longer_than_the_policy_freezes_money_then_the_policy_wins():
+    # The arbiter would need 150 s for all 30 segments.
+    terms = replace(TERMS, dispute_timeout=100)
+    assert check_terms(terms, FACTS, replace(POLICY, max_dispute_s=100)) == []
