@@ -287,6 +287,82 @@ def test_when_an_audit_is_about_something_else_then_it_is_found(receipt, facts, 
         assert codes(changed, facts) == {FindingCode.AUDIT_DIFFERS}
 
 
+@pytest.mark.parametrize("party", ["renter", "provider", "operator"])
+def test_when_a_party_to_the_lease_audited_it_then_it_is_found(receipt, facts, party):
+    account = getattr(receipt.terms, party)
+    own = ReceiptAudit(segment=4, auditor=account, result=AuditResult.EXPIRED)
+    assert check_receipt(dataclasses.replace(receipt, audits=(own,)), facts) == [
+        Finding(
+            FindingCode.AUDIT_DIFFERS,
+            f"segment 4 was audited by {account}, a party to the lease",
+        )
+    ]
+
+
+@pytest.mark.parametrize("result", [AuditResult.AGREED, AuditResult.MISMATCH])
+def test_when_an_audit_has_an_answer_but_no_report_then_it_is_found(receipt, facts, result):
+    silent = ReceiptAudit(segment=4, auditor=AUDITOR, result=result)
+    assert codes(dataclasses.replace(receipt, audits=(silent,)), facts) == {
+        FindingCode.AUDIT_DIFFERS
+    }
+
+
+def test_when_a_trace_root_is_shown_without_a_commit_then_it_is_found(receipt, facts):
+    events = tuple(event for event in facts.events if event.name != "Committed")
+    shown = dataclasses.replace(receipt, events=events, segment_roots=(), audits=())
+    assert codes(shown, dataclasses.replace(facts, events=events)) == {FindingCode.TRACE_DIFFERS}
+
+
+@pytest.mark.parametrize("up_to", [1, 2])
+def test_when_a_commit_goes_nowhere_or_back_then_it_is_found_though_it_chains(
+    receipt, facts, up_to
+):
+    first = chained_root(ZERO_HASH, 2, trace_root(ROOTS[:2]))
+    root = to_hex(chained_root(first, up_to, trace_root(ROOTS)))
+    other = changed_facts(facts, 3, up_to=str(up_to), root=root)
+    found = check_receipt(dataclasses.replace(receipt, events=other.events), other)
+    text = f"Committed in transaction 0x{'73' * 32} does not go forward"
+    assert Finding(FindingCode.COMMITS_BROKEN, text) in found
+
+
+@pytest.mark.parametrize("refund", [6_249_999, 6_250_001])
+def test_when_the_parts_are_not_the_escrow_then_money_is_lost(receipt, facts, refund):
+    other = changed_facts(facts, 5, refund=str(refund))
+    changed = dataclasses.replace(
+        receipt, events=other.events, amounts=amounts_of(receipt.terms.cost, other.events)
+    )
+    assert codes(changed, other) == {FindingCode.MONEY_LOST}
+
+
+def test_when_the_cause_is_one_more_than_the_last_then_it_is_not_known(receipt, facts):
+    other = changed_facts(facts, 5, cause=str(len(chain.CloseCause)))
+    assert codes(dataclasses.replace(receipt, events=other.events), other) == {
+        FindingCode.VERDICT_IMPOSSIBLE
+    }
+
+
+def test_when_only_the_opening_is_missing_then_the_lease_was_never_opened(receipt, facts):
+    other = dataclasses.replace(facts, events=facts.events[1:])
+    assert codes(dataclasses.replace(receipt, events=other.events), other) == {
+        FindingCode.NOT_CLOSED
+    }
+
+
+def test_when_an_unruled_dispute_pays_then_its_parts_count():
+    event = chain.DisputeTimedOut(
+        lease_id=ZERO_HASH,
+        lowest_segment=1,
+        to_provider=70,
+        to_treasury=20,
+        to_audit_pool=10,
+        treasury=TREASURY,
+        audit_pool=POOL,
+        **place(1),
+    )
+    amounts = amounts_of(200, [ChainEvent.from_chain(event)])
+    assert amounts == Amounts(funded=200, to_provider=70, to_treasury=20, to_audit_pool=10)
+
+
 def test_when_something_is_found_then_it_is_said_in_words():
     finding = Finding(FindingCode.NOT_CLOSED, "the lease is not closed")
     assert str(finding) == "not_closed: the lease is not closed"
