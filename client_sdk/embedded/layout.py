@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -99,9 +101,16 @@ class DataFolder:
         if len(os.fsencode(near)) < 100:
             return near
         folder = Path(tempfile.gettempdir()) / f"gridlease-{os.getuid()}"
-        folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise FolderBroken(f"{folder} belongs to another user", what_to_do="Use --home.")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=PRIVATE_DIR)
+        # Not followed: in a folder that all may write, anybody can have put a link there.
+        found = folder.lstat()
+        private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+        if found.st_uid != os.getuid() or not private:
+            raise FolderBroken(
+                f"{folder} is not a folder that only you can enter",
+                what_to_do="Remove it, or name a folder with a shorter path with --home.",
+            )
         name = blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
         return folder / f"{name}.sock"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -72,3 +73,22 @@ def test_when_the_folder_lies_deep_then_the_socket_path_stays_short(tmp_path, mo
     assert len(str(deep.valkey_socket())) < 107
     assert deep.valkey_socket() != other.valkey_socket()
     assert deep.valkey_socket().parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("trap", ["link", "file", "open"])
+def test_when_the_temporary_folder_is_not_private_then_no_socket_goes_there(
+    tmp_path, monkeypatch, trap
+):
+    monkeypatch.setattr(layout.tempfile, "gettempdir", lambda: str(tmp_path))
+    place = tmp_path / f"gridlease-{os.getuid()}"
+    if trap == "link":  # to a folder of this very user: its owner alone says nothing
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        place.symlink_to(tmp_path / "elsewhere")
+    elif trap == "file":
+        place.touch(mode=0o600)
+    else:
+        place.mkdir()
+        place.chmod(0o755)
+    deep = DataFolder(tmp_path / ("x" * 60) / ("y" * 60))
+    with pytest.raises(FolderBroken, match="only you can enter"):
+        deep.valkey_socket()
