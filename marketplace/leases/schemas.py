@@ -162,7 +162,10 @@ class EndingBody(Body):
 
     verdict: Verdict
     attempt: Attempt
-    evidence: dict[str, Any] = Field(default_factory=dict)
+    evidence: dict[str, Any] = Field(
+        default_factory=dict,
+        description="`evidence` names one kind that goes with the verdict; the rest are details.",
+    )
     segment_roots: list[Annotated[str, StringConstraints(pattern=HASH)]] = Field(
         default_factory=list, max_length=65_535
     )

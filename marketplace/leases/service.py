@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from client_sdk.protocol.canonical import ZERO_HASH, to_hex
 from client_sdk.protocol.messages import Progress
 from client_sdk.protocol.terms import Voucher
+from client_sdk.protocol.verdicts import CONSEQUENCES, Verdict
 from marketplace import models
 from marketplace.artifacts import repository as artifact_rows
 from marketplace.artifacts import service as artifacts
@@ -197,13 +198,14 @@ async def report_ending(
     Raises
     ------
     EndingRefused
-        It names more segments than the lease has.
+        Its evidence does not go with its verdict, or it names more segments than the lease has.
     """
     scope = market.scope
     lease = await operated(session, scope, lease_id, caller)
     known = await repository.ending(session, scope, lease_id)
     if known is not None:
         return known
+    _check_evidence(given)
     if len(given["segment_roots"]) > int(lease.terms["segments"]):
         raise EndingRefused(f"The lease has {lease.terms['segments']} segments.")
     row = models.Ending(**scope.key, lease_id=lease_id, reported_at=now, **given)
@@ -212,6 +214,14 @@ async def report_ending(
     await session.flush()
     await _update_job(session, scope, lease_id, now, revised=True)
     return row
+
+
+def _check_evidence(given: dict[str, Any]) -> None:
+    """Hold a report against the table of verdicts; the chain has the last word on which stands."""
+    verdict = Verdict(given["verdict"])
+    allowed = CONSEQUENCES[verdict].evidence
+    if given["evidence"].get("evidence") not in allowed:
+        raise EndingRefused(f"{verdict} needs as evidence one of: {', '.join(allowed)}.")
 
 
 async def add_voucher(

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from client_sdk.protocol.messages import Progress
 from client_sdk.protocol.terms import Voucher
 from tests.support.market import (
@@ -106,8 +108,8 @@ async def test_when_frames_break_a_limit_then_they_are_refused(tmp_path: Path) -
 async def test_when_an_ending_is_reported_then_the_first_one_stays(world: World) -> None:
     rented = await rent(world)
     path = f"/leases/{rented.lease_id}/ending"
-    for verdict in ("job_failed", "completed"):
-        body = {"verdict": verdict, "attempt": "att_1", "evidence": {"exit_code": 80}}
+    for verdict, evidence in (("job_failed", "exit_record"), ("completed", "final_commit")):
+        body = {"verdict": verdict, "attempt": "att_1", "evidence": {"evidence": evidence}}
         answer = await world.request(OPERATOR, "POST", path, json=body)
         assert answer.json()["verdict"] == "job_failed"
     closed = world.event(
@@ -119,9 +121,25 @@ async def test_when_an_ending_is_reported_then_the_first_one_stays(world: World)
     assert job["lease"]["closed"]["cause"] == "provider_closed"
 
 
+@pytest.mark.parametrize("evidence", [{}, {"evidence": "silence"}, {"evidence": ["exit_record"]}])
+async def test_when_the_evidence_does_not_go_with_the_verdict_then_it_is_not_the_first_one(
+    world: World, evidence: dict[str, object]
+) -> None:
+    rented = await rent(world)
+    path = f"/leases/{rented.lease_id}/ending"
+    body = {"verdict": "job_failed", "attempt": "att_1", "evidence": evidence}
+    refused = await world.request(OPERATOR, "POST", path, json=body)
+    assert refused.json()["error"]["code"] == "ending_refused"
+    assert "exit_record" in refused.json()["error"]["message"]
+    body = {**body, "verdict": "provider_fault", "evidence": {"evidence": "operator_statement"}}
+    answer = await world.request(OPERATOR, "POST", path, json=body)
+    assert answer.json()["verdict"] == "provider_fault"
+
+
 async def test_when_the_chain_says_fraud_then_no_reported_verdict_hides_it(world: World) -> None:
     rented = await rent(world)
-    body = {"verdict": "completed", "attempt": "att_1"}
+    evidence = {"evidence": "final_commit", "segments": 4}
+    body = {"verdict": "completed", "attempt": "att_1", "evidence": evidence}
     await world.request(OPERATOR, "POST", f"/leases/{rented.lease_id}/ending", json=body)
     await world.apply(
         world.event("Closed", lease_id=rented.lease_id, cause=5, paid_segments=0, refund="1")
