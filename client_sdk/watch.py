@@ -97,7 +97,8 @@ def open_frame(job_key: bytes, event: ServerEvent) -> Frame | None:
         kind = FrameKind(event.data["kind"])
         seq, attempt = int(event.data["seq"]), str(event.data["attempt"])
         sealed = base64.b64decode(event.data["sealed"], validate=True)
-        plain = sealing.decrypt(job_key, sealed, frame_place(kind, seq).encode())
+        place = frame_place(attempt, kind, seq)
+        plain = sealing.decrypt(job_key, sealed, place.encode())
         content = parse_json(plain)
     except (KeyError, TypeError, ValueError, sealing.SealingError):
         return None

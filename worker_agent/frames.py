@@ -110,7 +110,7 @@ class FrameLog:
     def _add(self, kind: str, body: Mapping[str, Any]) -> None:
         plain = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         seq = self._journal.next_frame_seq(self._lease_id)
-        aad = frame_place(kind, seq).encode()
+        aad = frame_place(self._attempt, kind, seq).encode()
         sealed = sealing.encrypt(self._job_key, plain, aad)
         self._journal.add_frame(Frame(self._lease_id, seq, self._attempt, kind, sealed))
 

@@ -4,7 +4,7 @@
 
     manifest | bundle | data:NAME | extra:NAME        inputs of a job
     checkpoint:SEGMENT | output | trace               its results
-    frame:KIND:SEQ                                    its log, one frame at a time
+    frame:ATTEMPT:KIND:SEQ                            its log, one frame at a time
 
 Whoever seals and whoever opens must name the same place.
 """
@@ -26,6 +26,6 @@ def artifact_place(kind: str, *, segment: int | None = None, name: str | None = 
     return kind if detail is None else f"{kind}:{detail}"
 
 
-def frame_place(kind: str, seq: int) -> str:
+def frame_place(attempt: str, kind: str, seq: int) -> str:
     """Return the place of one frame of a job's log."""
-    return f"frame:{kind}:{seq}"
+    return f"frame:{attempt}:{kind}:{seq}"

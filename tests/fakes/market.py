@@ -287,8 +287,9 @@ class FakeMarket:
     def _frames(
         self, _token: str, lease_id: str, *, body: Json, request: httpx.Request
     ) -> httpx.Response:
-        self.frames.setdefault(lease_id, []).extend(body["frames"])
-        return _ok({"accepted": len(body["frames"])})
+        frames = [{**frame, "attempt": body["attempt"]} for frame in body["frames"]]
+        self.frames.setdefault(lease_id, []).extend(frames)
+        return _ok({"accepted": len(frames)})
 
     def _progress(
         self, _token: str, lease_id: str, *, body: Json, request: httpx.Request

@@ -18,7 +18,7 @@ JOB = "job_" + "0" * 26
 
 def frame(seq: int, text: str, *, kind="log", key=KEY, event_id=None, attempt="att_1") -> str:
     plain = json.dumps({"text": text}).encode()
-    sealed = base64.b64encode(sealing.encrypt(key, plain, f"frame:{kind}:{seq}".encode()))
+    sealed = base64.b64encode(sealing.encrypt(key, plain, f"frame:{attempt}:{kind}:{seq}".encode()))
     data = {"attempt": attempt, "seq": seq, "kind": kind, "sealed": sealed.decode()}
     number = seq if event_id is None else event_id
     return f"event: frame\nid: {number}\ndata: {json.dumps(data)}\n\n"
@@ -64,6 +64,8 @@ def test_when_a_frame_is_forged_moved_or_of_another_kind_then_it_is_dropped():
     assert open_frame(KEY, moved) is None
     (kind,) = parse_events(iter(frame(3, "x").replace('"log"', '"metric"').split("\n")))
     assert open_frame(KEY, kind) is None
+    (attempt,) = parse_events(iter(frame(3, "x").replace("att_1", "att_2").split("\n")))
+    assert open_frame(KEY, attempt) is None
     (empty,) = parse_events(iter(["event: frame", "data: {}", ""]))
     assert open_frame(KEY, empty) is None
 

@@ -31,7 +31,7 @@ def opened(journal: Journal) -> list[tuple[str, Any]]:
         (
             frame.kind,
             json.loads(
-                sealing.decrypt(KEY, frame.sealed, f"frame:{frame.kind}:{frame.seq}".encode())
+                sealing.decrypt(KEY, frame.sealed, f"frame:att:{frame.kind}:{frame.seq}".encode())
             ),
         )
         for frame in journal.waiting_frames(LEASE, 10_000)

@@ -31,7 +31,7 @@ def frames_of(world: Any, job: parties.Job, lease_id: bytes) -> list[tuple[str, 
                 sealing.decrypt(
                     job.key,
                     __import__("base64").b64decode(frame["sealed"]),
-                    f"frame:{frame['kind']}:{frame['seq']}".encode(),
+                    f"frame:{frame['attempt']}:{frame['kind']}:{frame['seq']}".encode(),
                 )
             ),
         )

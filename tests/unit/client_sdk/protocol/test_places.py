@@ -14,7 +14,7 @@ def test_when_places_are_named_then_all_of_them_differ() -> None:
         artifact_place("checkpoint", segment=0),
         artifact_place("checkpoint", segment=12),
         artifact_place("trace"),
-        frame_place("log", 3),
+        frame_place("att_1", "log", 3),
     ]
     assert places == [
         "manifest",
@@ -24,5 +24,5 @@ def test_when_places_are_named_then_all_of_them_differ() -> None:
         "checkpoint:0",
         "checkpoint:12",
         "trace",
-        "frame:log:3",
+        "frame:att_1:log:3",
     ]
