@@ -123,7 +123,7 @@ def verify(
     findings += wrong
     if not wrong:
         checks.append(f"chain: {len(facts.events)} events, commits, amounts and verdict agree")
-    findings += _signatures(receipt, chain, checks)
+    findings += _signatures(receipt, chain, checks, skipped)
     checkpoint = _check_artifacts(receipt, artifacts, findings, checks, skipped)
     metrics: dict[str, Any] = {}
     if evaluate:
@@ -149,7 +149,16 @@ def _chain_facts(receipt: Receipt, chain: Chain) -> ChainFacts:
     )
 
 
-def _signatures(receipt: Receipt, chain: Chain, checks: list[str]) -> Iterator[str]:
+def audited_segments(receipt: Receipt) -> tuple[list[int], list[int]]:
+    """Segments that an auditor re-executed, and those that were drawn but nobody reported on."""
+    drawn = {audit.segment for audit in receipt.audits}
+    reported = {audit.segment for audit in receipt.audits if audit.report is not None}
+    return sorted(reported), sorted(drawn - reported)
+
+
+def _signatures(
+    receipt: Receipt, chain: Chain, checks: list[str], skipped: list[str]
+) -> Iterator[str]:
     terms = receipt.terms
     signer = signer_of(terms, chain.domain, receipt.signature)
     if signer is None or signer.lower() != terms.operator.lower():
@@ -166,6 +175,10 @@ def _signatures(receipt: Receipt, chain: Chain, checks: list[str]) -> Iterator[s
     if agreed:
         names = ", ".join(map(str, agreed))
         checks.append(f"audits: segments {names} were re-executed and agree bit for bit")
+    unreported = audited_segments(receipt)[1]
+    if unreported:
+        names = ", ".join(map(str, unreported))
+        skipped.append(f"audits: segments {names} were drawn, but no auditor's report came in time")
 
 
 def _check_artifacts(

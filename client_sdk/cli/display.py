@@ -1,4 +1,4 @@
-"""Following a job on the terminal: a progress bar with loss, verified segments and money spent."""
+"""Following a job on the terminal: a progress bar with loss, paid segments and money spent."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class JobDisplay:
         if self._status is not None:
             account = self._status.account
             spent = format_amount(account.paid, self._decimals)
-            parts.append(f"verified {account.paid_segments}")
+            parts.append(f"paid {account.paid_segments}")
             parts.append(f"spent {spent} {self._symbol}")
         return "  ".join(parts)
 

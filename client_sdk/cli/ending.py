@@ -10,7 +10,7 @@ from client_sdk.client import Client
 from client_sdk.errors import NetworkFailed, NotFound
 from client_sdk.job import Job, Status
 from client_sdk.protocol.money import format_amount
-from client_sdk.verify import load_receipt
+from client_sdk.verify import audited_segments, load_receipt
 
 
 def follow(client: Client, job: Job, *, show_logs: bool) -> Status:
@@ -58,9 +58,14 @@ def show_ending(client: Client, job: Job, status: Status, files: dict[str, str])
         f"{money(account.paid)} in all; {money(account.refunded)} refunded"
     )
     if "receipt" in files:
-        receipt = load_receipt(Path(files["receipt"]))
-        audited = sorted({audit.segment for audit in receipt.audits})
-        say(f"audited segments: {', '.join(map(str, audited)) or 'none'}")
+        reported, unreported = audited_segments(load_receipt(Path(files["receipt"])))
+        say(f"re-executed segments: {_numbers(reported)}")
+        if unreported:
+            say(f"drawn for an audit, but not re-executed in time: {_numbers(unreported)}")
     for name in ("receipt", "artifacts"):
         if name in files:
             say(f"{name}: {files[name]}")
+
+
+def _numbers(segments: list[int]) -> str:
+    return ", ".join(map(str, segments)) or "none"

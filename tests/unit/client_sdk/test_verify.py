@@ -21,7 +21,7 @@ from client_sdk.protocol.terms import chained_root
 from client_sdk.protocol.trace import trace_root
 from client_sdk.protocol.trace_document import TraceDocument
 from client_sdk.protocol.verdicts import Verdict
-from client_sdk.verify import load_receipt, verify
+from client_sdk.verify import audited_segments, load_receipt, verify
 from contracts.events import CloseCause, Closed, Committed, Opened, Settled
 from tests.support.sdk import DOMAIN, ESCROW, OPERATOR, STRANGER
 from tests.unit.client_sdk.test_ordering import TERMS
@@ -201,6 +201,15 @@ def test_when_the_terms_are_not_the_operators_then_it_is_found(receipt, chain):
 def test_when_a_report_is_not_the_auditors_then_it_is_found(receipt, chain):
     audit = replace(receipt.audits[0], signature=sign(TERMS, DOMAIN, STRANGER))
     assert "not the auditor's" in check(replace(receipt, audits=(audit,)), chain).findings[0]
+
+
+def test_when_a_drawn_segment_was_not_reexecuted_then_it_does_not_count_as_audited(receipt, chain):
+    expired = ReceiptAudit(segment=0, auditor=STRANGER.address, result=AuditResult.EXPIRED)
+    drawn = replace(receipt, audits=(expired, *receipt.audits))
+    assert audited_segments(drawn) == ([1], [0])
+    report = check(drawn, chain)
+    assert "audits: segments 1 were re-executed and agree bit for bit" in report.checks
+    assert report.skipped[0].startswith("audits: segments 0 were drawn, but no auditor's report")
 
 
 def test_when_the_receipt_lies_about_money_then_the_chain_contradicts(receipt, chain):
