@@ -20,10 +20,12 @@ setup: $(VENV)/.installed contracts/node_modules/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "gridlease needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Run: make PYTHON=/path/to/python3.11 ...")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing the Python packages, PyTorch among them (once; some minutes)"
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 contracts/node_modules/.installed: $(VENV)/.installed contracts/package.json contracts/package-lock.json
+	@echo "installing the Solidity toolchain (once; about a minute)"
 	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
