@@ -20,7 +20,8 @@ HomeOption = Annotated[
     typer.Option(
         "--home",
         envvar="GRIDLEASE_HOME",
-        help="Folder for wallet, jobs and the embedded market; default: the nearest .gridlease.",
+        help="Folder for wallet, jobs and the embedded market; default: the nearest "
+        ".gridlease upwards, else the one in your home; `up` makes it in this folder.",
         show_envvar=True,
     ),
 ]

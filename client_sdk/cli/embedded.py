@@ -18,6 +18,7 @@ from client_sdk.embedded import layout, ports, run_file, running, toolchain
 from client_sdk.embedded.layout import DataFolder
 from client_sdk.embedded.run_file import Run
 from client_sdk.errors import ChildFailed
+from client_sdk.home import find_home
 
 DETACH_TIMEOUT_S = 420.0
 
@@ -57,7 +58,7 @@ def up(
 
 def down(home: HomeOption = None) -> None:
     """Stop the market that `gridlease up` started here; its data stays."""
-    folder = DataFolder(home_for_up(home).resolve())
+    folder = DataFolder(find_home(home))
     running.stop_running(folder, lambda line: say(line))
     say("stopped; the data stays in " + str(folder.root))
 
@@ -117,8 +118,14 @@ def _show(run: Run, folder: DataFolder, *, as_json: bool) -> None:
         print_json({"schema": "gridlease/up/1", "pid": run.pid, **facts})
         return
     say("the market is up")
-    print_facts({"API": facts["api"], "OpenAPI page": facts["openapi"]})
-    print_facts({"chain (RPC)": facts["chain"], "data folder": facts["data"]})
+    print_facts(
+        {
+            "API": facts["api"],
+            "OpenAPI page": facts["openapi"],
+            "chain (RPC)": facts["chain"],
+            "data folder": facts["data"],
+        }
+    )
 
 
 def start_detached(

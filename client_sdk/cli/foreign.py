@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from client_sdk.chain import errors as chain
 from client_sdk.chain.deployment import DeploymentError
 from client_sdk.errors import (
@@ -21,6 +23,8 @@ def foreign(error: Exception) -> GridleaseError | None:
         return SpecRejected(str(error))
     if isinstance(error, ProtocolError | DeploymentError):
         return InputRejected(str(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return _file_failed(error)
     if not isinstance(error, chain.ChainError):
         return None
     kind: type[GridleaseError] = ChainFailed
@@ -29,3 +33,12 @@ def foreign(error: Exception) -> GridleaseError | None:
     elif isinstance(error, chain.WalletError):
         kind = WalletError
     return kind(str(error), what_to_do=error.what_to_do)
+
+
+def _file_failed(error: OSError) -> InputRejected:
+    """A file or folder of the user's that cannot be read or written, such as on a full disk."""
+    path, why = os.fsdecode(error.filename), error.strerror or type(error).__name__
+    return InputRejected(
+        f"{path}: {why}",
+        what_to_do="Mend that path's owner, mode or free space, or name another one.",
+    )

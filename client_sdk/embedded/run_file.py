@@ -9,6 +9,7 @@ from pathlib import Path
 
 from client_sdk.embedded import procs
 from client_sdk.embedded.layout import DataFolder, read_json
+from client_sdk.errors import FolderBroken
 from client_sdk.home import write_private
 
 SCHEMA = "gridlease/run/1"
@@ -48,16 +49,27 @@ def save(folder: DataFolder, run: Run) -> None:
 
 
 def load(folder: DataFolder) -> Run | None:
-    """Read run.json; None when it is not there, or is not ours."""
-    content = read_json(folder.run_file)
-    if content is None or content.pop("schema", None) != SCHEMA:
-        return None
-    children = content.pop("children")
-    assert isinstance(children, dict)
-    return Run(
-        **content,
-        children={name: RunningChild(**child) for name, child in children.items()},
-    )
+    """Read run.json; None when it is not there, or is not ours.
+
+    Raises
+    ------
+    FolderBroken
+        It is damaged.
+    """
+    try:
+        content = read_json(folder.run_file)
+        if content is None or content.pop("schema", None) != SCHEMA:
+            return None
+        children = content.pop("children")
+        return Run(
+            **content,
+            children={name: RunningChild(**child) for name, child in children.items()},
+        )
+    except (FolderBroken, KeyError, TypeError, AttributeError) as error:
+        raise FolderBroken(
+            f"{folder.run_file} is damaged: it does not say what runs here",
+            what_to_do="Delete that file; if a market runs here, end its processes first.",
+        ) from error
 
 
 def remove(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 
 import pytest
 import typer
@@ -74,6 +75,12 @@ def test_when_help_is_asked_then_every_documented_command_is_there():
     documented = "up down offers run jobs status logs cancel artifacts receipt verify wallet login"
     for command in [*documented.split(), "demo", "market", "worker"]:
         assert f" {command} " in result.output
+
+
+def test_when_the_version_is_asked_then_it_is_the_installed_one():
+    result = gridlease("--version")
+    assert result.exit_code == ExitCode.OK
+    assert result.stdout == f"gridlease {version('gridlease')}\n"
 
 
 def test_when_the_command_is_unknown_then_it_is_a_usage_error():
@@ -205,6 +212,23 @@ def test_when_nothing_runs_then_down_says_so():
     assert "gridlease up" in result.output
 
 
+def test_when_down_is_said_below_the_folder_then_the_nearest_market_is_meant(tmp_path, monkeypatch):
+    monkeypatch.delenv("GRIDLEASE_HOME")
+    (tmp_path / ".gridlease").mkdir()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    result = gridlease("down")
+    assert f"nothing runs in {tmp_path / '.gridlease'}" in result.output.replace("\n", "")
+
+
+def test_when_a_file_is_in_the_way_then_it_is_named(home):
+    home.mkdir()
+    (home / "logs").write_text("a file where a folder belongs")
+    result = gridlease("up")
+    assert result.exit_code == ExitCode.INPUT
+    assert str(home / "logs") in result.output.replace("\n", "")
+
+
 def test_when_the_port_is_taken_then_up_names_the_option():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -268,6 +292,8 @@ def test_when_an_error_is_nobodys_then_its_traceback_is_kept(monkeypatch):
         (chain_errors.WrongPassword("x"), WalletError),
         (chain_errors.InsufficientFunds("0x1", 1, 2), InsufficientFunds),
         (chain_errors.ChainUnreachable("http://c", "refused"), ChainFailed),
+        (PermissionError(errno.EACCES, "Permission denied", "wallet.json"), InputRejected),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), type(None)),
         (ZeroDivisionError(), type(None)),
     ],
 )

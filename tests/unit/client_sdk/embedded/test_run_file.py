@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from client_sdk.embedded import procs, run_file
 from client_sdk.embedded.layout import prepare
 from client_sdk.embedded.run_file import Run, RunningChild
+from client_sdk.errors import FolderBroken
 
 
 def test_when_a_run_is_saved_then_it_is_loaded_whole(tmp_path):
@@ -39,3 +42,20 @@ def test_when_the_file_has_another_schema_then_it_is_passed_over(tmp_path):
     folder = prepare(tmp_path)
     folder.run_file.write_text('{"schema": "other"}')
     assert run_file.load(folder) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"schema": "gridlease/run/1"}',
+        '{"schema": "gridlease/run/1", "children": []}',
+        '{"schema": "gridlease/run/1", "children": {"anvil": {"pid": 1}}}',
+    ],
+)
+def test_when_the_file_is_damaged_then_the_error_names_it_and_what_to_delete(tmp_path, content):
+    folder = prepare(tmp_path)
+    folder.run_file.write_text(content)
+    with pytest.raises(FolderBroken, match=r"run\.json is damaged") as caught:
+        run_file.load(folder)
+    assert caught.value.what_to_do.startswith("Delete that file")
