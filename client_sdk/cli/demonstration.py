@@ -53,9 +53,18 @@ def demonstrate(home: Path, spec: Path | None, *, cheat: bool) -> None:
             _fund(client)
             _show_offers(client)
             last_line = _run(client, spec or _find_spec(), cheat=cheat)
-        say(f"by hand: export GRIDLEASE_HOME={folder.root} GRIDLEASE_PASSWORD_FILE={password_file}")
+    say(by_hand(folder.root, password_file))
     say(f"the demo took {time.monotonic() - begun:.0f} s")
     say(last_line)
+
+
+def by_hand(home: Path, password_file: Path) -> str:
+    """How to go on with the demo's market, which has been stopped, and with its wallet."""
+    wallet = password_file.with_suffix(".json")
+    return (
+        f"by hand: export GRIDLEASE_HOME={home} GRIDLEASE_WALLET={wallet} "
+        f"GRIDLEASE_PASSWORD_FILE={password_file}; gridlease up --detach"
+    )
 
 
 def _run(client: Client, spec: Path, *, cheat: bool) -> str:
