@@ -8,8 +8,9 @@ The class name in snake case is the ``code`` of the API; the docstring is the de
     |-- Unknown            404: no such object, or not one that the caller may see
     |-- Conflict           409: the object's state does not allow it now
     |-- TooLarge           413: a body or a count is over a limit
-    |-- TooMany            429: rate limit
-    `-- Unavailable        503: a part behind the API does not answer
+    |-- TooMany            429: rate limit, or no free slot
+    |-- Unavailable        503: a part behind the API does not answer
+    `-- Full               507: no room for more bytes
 
     ConfigurationError     the process cannot start as it was set up (command line only)
 """
@@ -98,6 +99,12 @@ class Unavailable(MarketError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     what_to_do = "Try again in a few seconds; the request had no effect."
+
+
+class Full(MarketError):
+    """There is no room for more bytes."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
 
 
 # Shape and size of requests
@@ -268,10 +275,31 @@ class ArtifactTooLarge(TooLarge):
     """The artifact is too large."""
 
 
-class QuotaExceeded(TooLarge):
+class QuotaExceeded(Full):
     """The account stores too much."""
 
-    what_to_do = "Wait until stored artifacts of ended jobs are removed."
+    what_to_do = "Store less: smaller data, or checkpoints less often. Sending it again is no use."
+
+
+class StoreFull(Full):
+    """This node has no room for more artifacts."""
+
+    what_to_do = (
+        "Go through another marketplace node, or ask its operator to raise max_store_bytes."
+    )
+
+
+class UploadsBusy(TooMany):
+    """Too many uploads are on their way at this time."""
+
+    what_to_do = "Send it again when another upload has ended; Retry-After names the seconds."
+
+
+class UploadTooSlow(Refused):
+    """The upload took too long."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    what_to_do = "Send it again over a faster connection, or in smaller files."
 
 
 class RangeRefused(Refused):

@@ -98,6 +98,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1 << 20, gt=0)
     max_artifact_bytes: int = Field(default=4 << 30, gt=0)
     max_account_bytes: int = Field(default=64 << 30, gt=0)
+    """What one account may store, uploads on their way included."""
+    max_store_bytes: int = Field(default=1 << 40, gt=0)
+    """What all accounts together may store."""
+    max_account_uploads: int = Field(default=8, gt=0)
+    """Uploads of one account that may be on their way at one time."""
+    max_uploads: int = Field(default=64, gt=0)
+    """Uploads of all accounts that may be on their way at one time."""
+    upload_s: float = Field(default=3_600.0, gt=0)
+    """How long one upload may take."""
     max_frame_bytes: int = Field(default=64 << 10, gt=0)
     max_frames_per_request: int = Field(default=512, gt=0)
     max_job_frames: int = Field(default=1_000_000, gt=0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.states import ArtifactState
-from marketplace.models import Artifact, ArtifactAccess
+from marketplace.models import Artifact, ArtifactAccess, Upload
 
 OWNER = "owner"
 
@@ -55,6 +55,41 @@ async def stored_bytes(session: AsyncSession, account: str) -> int:
         .where(ArtifactAccess.account == account, ArtifactAccess.reason == OWNER)
     )
     return int(found or 0)
+
+
+async def lock_uploads(session: AsyncSession) -> None:
+    """Let nobody else take a slot until the session ends; SQLite's writers wait for each other."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text("LOCK TABLE uploads IN SHARE ROW EXCLUSIVE MODE"))
+
+
+async def drop_expired_uploads(session: AsyncSession, now: datetime) -> None:
+    """Free the slots of uploads whose process died."""
+    await session.execute(delete(Upload).where(Upload.expires_at <= now))
+
+
+async def on_their_way(session: AsyncSession, account: str | None = None) -> tuple[int, int]:
+    """Return number and bytes of the uploads of an account, or of everybody."""
+    query = select(func.count(), func.coalesce(func.sum(Upload.size), 0))
+    if account is not None:
+        query = query.where(Upload.account == account)
+    number, size = (await session.execute(query)).one()
+    return int(number), int(size)
+
+
+async def all_bytes(session: AsyncSession) -> int:
+    """Return how much is stored for everybody, in bytes."""
+    return int(await session.scalar(select(func.coalesce(func.sum(Artifact.size), 0))) or 0)
+
+
+async def owns(session: AsyncSession, digest: str, account: str) -> bool:
+    """Tell whether an account already stored this artifact."""
+    return await session.get(ArtifactAccess, (digest, account, OWNER)) is not None
+
+
+async def release(session: AsyncSession, upload_id: str) -> None:
+    """Free an upload's slot; one that is free is no error."""
+    await session.execute(delete(Upload).where(Upload.upload_id == upload_id))
 
 
 async def add(session: AsyncSession, digest: str, size: int, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
@@ -10,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from marketplace.artifacts import service
+from marketplace.artifacts import repository, service
 from marketplace.artifacts.schemas import ArtifactAnswer
 from marketplace.clock import now
 from marketplace.context import Market
@@ -22,8 +23,11 @@ from marketplace.errors import (
     RangeRefused,
     RateLimited,
     RequestInvalid,
+    StoreFull,
     StoreUnavailable,
     Unauthenticated,
+    UploadsBusy,
+    UploadTooSlow,
 )
 from marketplace.web.access import CallerDep, MarketDep
 from marketplace.web.schemas import CONTENT_HASH, errors
@@ -44,7 +48,10 @@ _READ_ERRORS = (Unauthenticated, ArtifactUnknown, RangeRefused, RateLimited, Sto
         ArtifactTooLarge,
         QuotaExceeded,
         RateLimited,
+        StoreFull,
         StoreUnavailable,
+        UploadsBusy,
+        UploadTooSlow,
     ),
     openapi_extra={
         "requestBody": {
@@ -57,13 +64,19 @@ async def put(
     digest: ContentHash, request: Request, caller: CallerDep, market: MarketDep
 ) -> ArtifactAnswer:
     """Store a file under the BLAKE3 hash of its bytes; the same one again changes nothing."""
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isdigit() else 0
-    if size > market.uploads.max_bytes:
-        raise ArtifactTooLarge(f"Artifacts have at most {market.uploads.max_bytes} bytes.")
-    await _check_quota(market, caller, size)
-    path, size = await market.uploads.receive(digest, request.stream())
-    await _keep(market, digest, path, size, caller)
+    limit = market.uploads.max_bytes
+    declared = request.headers.get("content-length", "")
+    room = int(declared) if declared.isdigit() else limit
+    if room > limit:
+        raise ArtifactTooLarge(f"Artifacts have at most {limit} bytes.")
+    async with market.database.writing() as session:
+        upload = await service.reserve(session, market, digest, room, caller, now())
+    try:
+        path, size = await _receive(market, digest, request, room)
+        await _keep(market, digest, path, size, caller)
+    finally:
+        async with market.database.writing() as session:
+            await repository.release(session, upload)
     return ArtifactAnswer(hash=digest, size=size)
 
 
@@ -115,14 +128,19 @@ async def head(digest: ContentHash, caller: CallerDep, market: MarketDep) -> Res
     )
 
 
-async def _check_quota(market: Market, caller: str, size: int) -> None:
-    async with market.database.reading() as session:
-        await service.check_quota(session, market, caller, size)
+async def _receive(
+    market: Market, digest: str, request: Request, room: int
+) -> tuple[FilePath, int]:
+    limit_s = market.settings.upload_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await market.uploads.receive(digest, request.stream(), room)
+    except TimeoutError:
+        raise UploadTooSlow(f"An upload takes at most {limit_s:g} seconds.") from None
 
 
 async def _keep(market: Market, digest: str, path: FilePath, size: int, caller: str) -> None:
     try:
-        await _check_quota(market, caller, size)
         await market.store.put(digest, path)
     finally:
         path.unlink(missing_ok=True)

@@ -8,26 +8,64 @@ Not covered: what granted accounts do with what they read.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from marketplace.artifacts import repository
 from marketplace.context import Market
 from marketplace.domain.states import ArtifactState
-from marketplace.errors import ArtifactUnknown, QuotaExceeded
-from marketplace.models import Artifact
+from marketplace.errors import ArtifactUnknown, QuotaExceeded, StoreFull, UploadsBusy
+from marketplace.models import Artifact, Upload
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import ARTIFACT_CHECK
 from marketplace.store.base import hash_of
 
+_RETRY_S: Final = 5
+_STORING_GRACE: Final = timedelta(minutes=10)
+"""A body that has come must still go to the store, which may be far away."""
 
-async def check_quota(session: AsyncSession, market: Market, caller: str, size: int) -> None:
-    """Refuse an upload that would put an account over its quota."""
-    limit = market.settings.max_account_bytes
-    if await repository.stored_bytes(session, caller) + size > limit:
-        raise QuotaExceeded(f"An account stores at most {limit} bytes here.")
+
+async def reserve(
+    session: AsyncSession, market: Market, digest: str, size: int, caller: str, now: datetime
+) -> str:
+    """Take a slot, and room for an upload's bytes; return the id to release it under.
+
+    Slots and room are counted and taken in one transaction that no other one overlaps, so many
+    uploads at once cannot pass a limit together.
+
+    Raises
+    ------
+    UploadsBusy, QuotaExceeded, StoreFull
+        No slot is free, or no room.
+    """
+    settings = market.settings
+    await repository.lock_uploads(session)
+    await repository.drop_expired_uploads(session, now)
+    own_uploads, own_bytes = await repository.on_their_way(session, caller)
+    uploads, coming_bytes = await repository.on_their_way(session)
+    if own_uploads >= settings.max_account_uploads or uploads >= settings.max_uploads:
+        limit = f"{settings.max_account_uploads} uploads at one time, {settings.max_uploads} of all"
+        raise UploadsBusy(f"An account has at most {limit} accounts.", retry_after_s=_RETRY_S)
+    if await repository.owns(session, digest, caller):
+        size = 0  # the same bytes again take no more room
+    limit_bytes = settings.max_account_bytes
+    if await repository.stored_bytes(session, caller) + own_bytes + size > limit_bytes:
+        raise QuotaExceeded(f"An account stores at most {limit_bytes} bytes here.")
+    if await repository.all_bytes(session) + coming_bytes + size > settings.max_store_bytes:
+        raise StoreFull
+    upload = Upload(
+        upload_id=secrets.token_hex(16),
+        hash=digest,
+        account=caller,
+        size=size,
+        expires_at=now + timedelta(seconds=settings.upload_s) + _STORING_GRACE,
+    )
+    session.add(upload)
+    return upload.upload_id
 
 
 async def stored(session: AsyncSession, digest: str, size: int, caller: str, now: datetime) -> None:

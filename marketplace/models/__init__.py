@@ -1,7 +1,7 @@
 """Tables, one module each noun; see ``base`` for the column types."""
 
 from marketplace.models.account import AccessToken, LoginNonce
-from marketplace.models.artifact import Artifact, ArtifactAccess
+from marketplace.models.artifact import Artifact, ArtifactAccess, Upload
 from marketplace.models.audit import Audit, Auditor
 from marketplace.models.base import Base
 from marketplace.models.chain import ChainBlock, ChainCursor, ChainEvent, ChainSubject
@@ -51,5 +51,6 @@ __all__ = [
     "Progress",
     "Stake",
     "StoredReceipt",
+    "Upload",
     "Voucher",
 ]

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from marketplace.models.base import Base, ContentHash, Word
+from marketplace.models.base import Address, Base, ContentHash, ObjectId, Word
 
 
 class Artifact(Base):
@@ -21,6 +21,20 @@ class Artifact(Base):
     created_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
     """When the stored bytes were last read back and hashed."""
+
+
+class Upload(Base):
+    """One upload on its way: a slot, and room for its bytes, until it has ended."""
+
+    __tablename__ = "uploads"
+
+    upload_id: Mapped[ObjectId] = mapped_column(primary_key=True)
+    hash: Mapped[ContentHash] = mapped_column(index=True)
+    account: Mapped[Address] = mapped_column(index=True)
+    size: Mapped[int] = mapped_column(BigInteger())
+    """Bytes that are kept free for it."""
+    expires_at: Mapped[datetime]
+    """When slot and room are free again although nobody said how it ended."""
 
 
 class ArtifactAccess(Base):

@@ -55,8 +55,15 @@ class Uploads:
         self.folder = folder
         self.max_bytes = max_bytes
 
-    async def receive(self, digest: str, body: AsyncIterator[bytes]) -> tuple[Path, int]:
+    async def receive(
+        self, digest: str, body: AsyncIterator[bytes], limit_bytes: int | None = None
+    ) -> tuple[Path, int]:
         """Write a body to a temporary file and check its hash.
+
+        Parameters
+        ----------
+        limit_bytes
+            Room that was kept free for it; by default the cap of all bodies.
 
         Returns
         -------
@@ -73,7 +80,9 @@ class Uploads:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.folder / f"{digest[:16]}.{secrets.token_hex(8)}.part"
         try:
-            size, found = await self._write(path, body)
+            size, found = await self._write(
+                path, body, self.max_bytes if limit_bytes is None else limit_bytes
+            )
             if found != digest:
                 raise ArtifactRefused(f"The body has the hash {found}.")
         except BaseException:
@@ -81,7 +90,7 @@ class Uploads:
             raise
         return path, size
 
-    async def _write(self, path: Path, body: AsyncIterator[bytes]) -> tuple[int, str]:
+    async def _write(self, path: Path, body: AsyncIterator[bytes], limit: int) -> tuple[int, str]:
         hasher, size, pending = blake3(), 0, bytearray()
         with path.open("wb") as file:
 
@@ -91,8 +100,8 @@ class Uploads:
 
             async for chunk in body:
                 size += len(chunk)
-                if size > self.max_bytes:
-                    raise ArtifactTooLarge(f"Artifacts have at most {self.max_bytes} bytes.")
+                if size > limit:
+                    raise ArtifactTooLarge(f"This artifact has at most {limit} bytes.")
                 pending += chunk
                 if len(pending) >= CHUNK_BYTES:
                     data, pending = bytes(pending), bytearray()

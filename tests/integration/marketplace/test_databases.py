@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,15 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from marketplace import schema
+from marketplace.artifacts import service
 from marketplace.clock import now
 from marketplace.database import Database
-from marketplace.errors import ConfigurationError
+from marketplace.domain.states import OutboxState
+from marketplace.errors import ConfigurationError, QuotaExceeded, UploadsBusy
 from marketplace.models import Base
 from marketplace.outbox import repository
+from marketplace.settings import Settings
+from tests.support.market import make_settings
 
 
 def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
@@ -85,7 +90,31 @@ async def test_when_many_claim_one_item_then_one_of_them_has_it(
     taken_over = await claim(moment + timedelta(seconds=31))
     assert taken_over is not None
     async with database.writing() as session:
-        state = "done"
+        state = OutboxState.DONE
         assert not await repository.end(session, winner, moment, state), "its hold has ended"
         assert await repository.end(session, taken_over, moment, state)
+    await database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_many_uploads_start_at_once_then_no_limit_is_passed(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database = Database(_url(kind, tmp_path, postgres))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    slots = make_settings(tmp_path, max_account_uploads=3)
+    room = make_settings(tmp_path, max_account_uploads=99, max_account_bytes=1_000)
+
+    async def start(settings: Settings, account: str) -> str | None:
+        market: Any = SimpleNamespace(settings=settings)
+        async with database.writing() as session:
+            try:
+                return await service.reserve(session, market, "0" * 64, 300, account, now())
+            except (UploadsBusy, QuotaExceeded):
+                return None
+
+    for settings, account in ((slots, "0x1"), (room, "0x2")):
+        begun = await asyncio.gather(*(start(settings, account) for _ in range(12)))
+        assert len([upload for upload in begun if upload]) == 3
     await database.close()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from eth_account.signers.local import LocalAccount
 
-from marketplace.artifacts import service
+from marketplace.artifacts import repository, service
 from marketplace.clock import now
+from marketplace.errors import QuotaExceeded, StoreFull
 from marketplace.store.folder import FolderArtifactStore
 from tests.support.market import OTHER, RENTER, World, content, open_world
 
@@ -63,8 +68,85 @@ async def test_when_an_account_stores_too_much_then_it_is_refused(tmp_path: Path
         answer = await world.request(
             RENTER, "PUT", f"/artifacts/{content(b'y' * 200)}", content=b"y" * 200
         )
-        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "quota_exceeded")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "quota_exceeded")
         await world.put(OTHER, b"z" * 900)
+
+
+async def test_when_the_same_bytes_are_sent_again_then_they_take_no_more_room(
+    tmp_path: Path,
+) -> None:
+    async with open_world(tmp_path, max_account_bytes=1_000, max_store_bytes=1_000) as world:
+        for _ in range(3):
+            await world.put(RENTER, b"x" * 900)
+
+
+async def test_when_the_node_is_full_then_nobody_stores_more(tmp_path: Path) -> None:
+    async with open_world(tmp_path, max_store_bytes=1_000) as world:
+        await world.put(RENTER, b"x" * 900)
+        answer = await world.request(
+            OTHER, "PUT", f"/artifacts/{content(b'y' * 200)}", content=b"y" * 200
+        )
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (507, "store_full")
+        assert "max_store_bytes" in error["what_to_do"]
+        await world.put(OTHER, b"z" * 100)
+
+
+async def _reserve(world: World, account: LocalAccount, size: int = 1) -> str:
+    async with world.market.database.writing() as session:
+        address = account.address.lower()
+        return await service.reserve(session, world.market, "0" * 64, size, address, now())
+
+
+@pytest.mark.parametrize("limit", ["max_account_uploads", "max_uploads"])
+async def test_when_all_slots_are_taken_then_uploads_wait(tmp_path: Path, limit: str) -> None:
+    async with open_world(tmp_path, **{limit: 2}) as world:
+        first, _ = [await _reserve(world, RENTER) for _ in range(2)]
+        path = f"/artifacts/{content(DATA)}"
+        answer = await world.request(RENTER, "PUT", path, content=DATA)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "uploads_busy")
+        assert answer.headers["retry-after"] == "5"
+        others = await world.request(OTHER, "PUT", path, content=DATA)
+        assert others.status_code == (201 if limit == "max_account_uploads" else 429)
+        async with world.market.database.writing() as session:
+            await repository.release(session, first)
+        await world.put(RENTER, DATA)
+
+
+async def test_when_room_is_kept_for_an_upload_then_others_do_not_get_it(tmp_path: Path) -> None:
+    async with open_world(tmp_path, max_account_bytes=1_000, max_store_bytes=1_500) as world:
+        await _reserve(world, RENTER, 900)
+        with pytest.raises(QuotaExceeded):
+            await _reserve(world, RENTER, 200)
+        with pytest.raises(StoreFull):
+            await _reserve(world, OTHER, 700)
+        await _reserve(world, OTHER, 600)
+
+
+async def test_when_uploads_break_off_or_their_process_dies_then_their_slots_are_free_again(
+    tmp_path: Path,
+) -> None:
+    async with open_world(tmp_path, max_uploads=1) as world:
+        for _ in range(2):
+            path = f"/artifacts/{content(DATA)}"
+            assert (await world.request(RENTER, "PUT", path, content=b"x")).status_code == 400
+        await _reserve(world, RENTER)  # and nobody ever releases it
+        later = now() + timedelta(seconds=world.market.settings.upload_s + 601)
+        async with world.market.database.writing() as session:
+            await service.reserve(session, world.market, "0" * 64, 1, "0x1", later)
+
+
+async def test_when_an_upload_never_ends_then_it_is_given_up(tmp_path: Path) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async with open_world(tmp_path, upload_s=0.05) as world:
+        answer = await world.request(RENTER, "PUT", f"/artifacts/{'0' * 64}", content=stream())
+        assert (answer.status_code, answer.json()["error"]["code"]) == (408, "upload_too_slow")
+        assert list(world.market.uploads.folder.glob("*")) == []
+        async with world.market.database.reading() as session:
+            assert await repository.on_their_way(session) == (0, 0)
 
 
 async def test_when_a_body_is_too_large_then_it_is_cut_off(tmp_path: Path) -> None:
