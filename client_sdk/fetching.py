@@ -101,7 +101,7 @@ def fetch_artifacts(
     if not wanted:
         raise NotFound(
             f"{job_id} has stored no artifacts yet",
-            what_to_do="Checkpoints appear with the first commit; try again in a moment.",
+            what_to_do="The first commit brings a checkpoint; a job that ended before it has none.",
         )
     if not replace:
         _require_free(folder, wanted)

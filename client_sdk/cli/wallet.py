@@ -99,9 +99,8 @@ def balance(setup: Setup, as_json: JsonOption = False) -> None:
     facts: dict[str, object] = {"address": owner, "coin": f"{format_amount(coins, 18)}"}
     for token, held, credit in tokens:
         facts[token.symbol] = format_amount(held, token.decimals)
-        facts[f"{token.symbol} credit"] = (
-            f"{format_amount(credit, token.decimals)} (take it out: gridlease wallet withdraw)"
-        )
+        advice = " (take it out: gridlease wallet withdraw)" if credit else ""
+        facts[f"{token.symbol} credit"] = format_amount(credit, token.decimals) + advice
     print_facts(facts)
 
 

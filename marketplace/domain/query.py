@@ -134,7 +134,7 @@ def find_field(name: str) -> Field:
     field = FIELDS.get(name.lower())
     if field is None:
         close = difflib.get_close_matches(name.lower(), FIELDS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise QueryError(f"there is no field {name[:40]!r}{hint}")
     return field
 
