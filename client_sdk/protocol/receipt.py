@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Final, Self, TypeVar
 
@@ -19,7 +19,6 @@ from client_sdk.protocol.canonical import hash_from_hex, to_hex
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.errors import OutOfRange, WrongType
 from client_sdk.protocol.messages import AuditReport
-from client_sdk.protocol.records import metrics_to_json, read_metric
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.trace import MAX_SEGMENTS
 from client_sdk.protocol.verdicts import Verdict
@@ -275,8 +274,6 @@ class Receipt:
     trace_root: bytes | None = None
     audits: tuple[ReceiptAudit, ...] = ()
     artifacts: tuple[ReceiptArtifact, ...] = ()
-    #: Last metrics, as the worker reported them; not verified by themselves.
-    metrics: Mapping[str, float] = field(default_factory=dict)
     amounts: Amounts
     #: Unix time.
     issued_at: int
@@ -297,7 +294,6 @@ class Receipt:
             "trace_root": None if self.trace_root is None else to_hex(self.trace_root),
             "audits": [audit.to_json() for audit in self.audits],
             "artifacts": [artifact.to_json() for artifact in self.artifacts],
-            "metrics": metrics_to_json(self.metrics),
             "amounts": self.amounts.to_json(),
             "issued_at": self.issued_at,
         }
@@ -322,7 +318,6 @@ class Receipt:
             trace_root=reader.digest("trace_root") if reader.has("trace_root") else None,
             audits=reader.items("audits", ReceiptAudit.from_json, max_items=1 << 16),
             artifacts=reader.items("artifacts", ReceiptArtifact.from_json, max_items=1 << 17),
-            metrics=reader.mapping("metrics", read_metric, max_items=64),
             amounts=Amounts.from_json(reader.raw("amounts"), reader.at("amounts")),
             issued_at=reader.integer("issued_at"),
         )

@@ -124,7 +124,6 @@ async def _build(
         trace_root=trace_root,
         audits=tuple(_audit(row) for row in audits),
         artifacts=tuple(await _artifacts(session, scope, order, lease_id)),
-        metrics={},  # sealed under the job key: the renter adds them
         amounts=amounts(lease, events),
         issued_at=int(now.timestamp()),
     )

@@ -134,7 +134,6 @@ def receipt(terms, lease_id, domain, chain_events):
             ReceiptArtifact(kind=ArtifactKind.CHECKPOINT, hash="ab" * 32, size=9, segment=4),
             ReceiptArtifact(kind=ArtifactKind.DATA, hash="cd" * 32, size=9, name="digits"),
         ),
-        metrics={"loss": 0.5},
         amounts=amounts_of(terms.cost, chain_events),
         issued_at=1_800_000_000,
     )
@@ -390,7 +389,7 @@ def test_when_something_is_found_then_it_is_said_in_words():
         (("artifacts", 0, "hash"), "../../etc/passwd"),
         (("artifacts", 0, "size"), -1),
         (("amounts", "funded"), 5),
-        (("metrics", "loss"), "low"),
+        (("metrics",), {"loss": 0.5}),  # sealed: no market knows them
         (("issued_at",), 1.5),
     ],
 )
