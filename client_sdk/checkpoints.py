@@ -21,7 +21,6 @@ from client_sdk.protocol.statehash import StateHasher
 
 MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 MAX_STATE_BYTES: Final = 16 * 1024 * 1024
-MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 _MAX_TENSORS: Final = 1_000_000
 _TYPES: Final = {
     "F64": "float64",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from client_sdk import checkpoints
-from client_sdk.checkpoints import MAX_RECORD_BYTES, MAX_STATE_BYTES
+from client_sdk.checkpoints import MAX_STATE_BYTES
 from client_sdk.protocol.checkpoint import RECORD_NAME, STATE_NAME, TENSORS_NAME
 from worker_agent.errors import BadCheckpoint
 
 __all__ = [
-    "MAX_RECORD_BYTES",
     "MAX_STATE_BYTES",
     "RECORD_NAME",
     "STATE_NAME",

@@ -20,8 +20,9 @@ from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.manifest import MAX_MANIFEST_BYTES, DataKind, JobManifest
 from client_sdk.protocol.places import artifact_place
+from client_sdk.protocol.records import MAX_RECORD_BYTES
 from client_sdk.protocol.wheels import MAX_PACKED_BYTES
-from worker_agent.checkpoints import MAX_RECORD_BYTES, MAX_STATE_BYTES
+from worker_agent.checkpoints import MAX_STATE_BYTES
 from worker_agent.errors import BadArtifact
 from worker_agent.exchange import Artifacts
 from worker_agent.layers import check_wheels, link_layer

@@ -20,8 +20,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from client_sdk.protocol.records import MAX_RECORD_BYTES
 from worker_agent.checkpoints import (
-    MAX_RECORD_BYTES,
     MAX_STATE_BYTES,
     RECORD_NAME,
     STATE_NAME,
