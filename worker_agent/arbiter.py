@@ -62,34 +62,42 @@ class Arbiter(Examiner):
 
     def step(self, market: Market, case: Case) -> None:
         """Start both runs with the inputs; report the first result; rule once it is opened."""
-        if self.context.chain.lease(case.task.lease_id).status is not LeaseStatus.DISPUTED:
+        if self.context.chain.lease(case.audit.lease_id).status is not LeaseStatus.DISPUTED:
             return
-        state = case.task.state
+        state = case.audit.state
         if state is AuditState.INPUTS_READY:
             runs = self._start(market, case)
             resumed = result_of(runs.resumed)
             self.report(market, case, resumed if isinstance(resumed, SegmentRecord) else None)
         elif state is AuditState.OPENED:
-            opening = check_opening(case, case.task.opening, case.task.segment)
+            opening = check_opening(case, case.audit.opening, case.audit.segment)
             self._rule(market, case, opening)
 
     def limit_s(self, case: Case) -> float:
         """A run that ends after the dispute is of no use."""
         return max(_LEAST_LIMIT_S, float(case.history.terms.dispute_timeout))
 
+    def forget(self, audit_id: str) -> None:
+        """Drop both runs as well: results of cancelled ones are none."""
+        super().forget(audit_id)
+        with self._lock:
+            runs = self._runs.pop(audit_id, None)
+        if runs is not None:
+            runs.control.cancel("its sibling was cancelled")
+
     def _start(self, market: Market, case: Case) -> Runs:
         """Start both runs, or find them running; after a restart they start again."""
         inputs = self.inputs(market, case)
         with self._lock:
-            known = self._runs.get(case.task.audit_id)
+            known = self._runs.get(case.audit.audit_id)
             if known is None:
-                known = self._runs[case.task.audit_id] = self._new_runs(case, inputs)
+                known = self._runs[case.audit.audit_id] = self._new_runs(case, inputs)
         return known
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:
         control = Control()
         whole = in_thread(lambda: self.run_whole(case, inputs, "whole", control))
-        if case.task.segment == 0:
+        if case.audit.segment == 0:
             resumed = in_thread(lambda: self.run_again(case, inputs, "resumed"))
         else:
             resumed = in_thread(lambda: self._resumed(case, inputs))
@@ -125,15 +133,15 @@ class Arbiter(Examiner):
         self._send(market, case, fraud=fraud, why=why)
 
     def _send(self, market: Market, case: Case, *, fraud: bool, why: str) -> None:
-        chain, task, terms = self.context.chain, case.task, case.history.terms
-        lease = chain.lease(task.lease_id)
-        dispute = chain.view(chain.escrow.dispute_of(task.lease_id))
+        chain, audit, terms = self.context.chain, case.audit, case.history.terms
+        lease = chain.lease(audit.lease_id)
+        dispute = chain.view(chain.escrow.dispute_of(audit.lease_id))
         if lease.status is not LeaseStatus.DISPUTED:
             return
         good = lease.paid if fraud else lease.pending
         word = "FRAUD" if fraud else "honest"
         log.warning("%s: ruling %s, good segments %d: %s", case.short, word, good, why)
-        key = f"rule:{task.lease_id.hex()}:{dispute.disputed_at}"
+        key = f"rule:{audit.lease_id.hex()}:{dispute.disputed_at}"
         try:
             self.context.sender.submit(
                 chain.escrow.rule(terms.abi_tuple(), fraud, good), key, retry=True
@@ -142,7 +150,7 @@ class Arbiter(Examiner):
             log.warning("%s: %s", case.short, error)
             return
         try:
-            give_outcome(market, task.audit_id, not fraud, {"ruling": word, "reason": why})
+            give_outcome(market, audit.audit_id, not fraud, {"ruling": word, "reason": why})
         except MarketRefused as error:
             log.info("%s: %s", case.short, error)  # the chain says it anyway
 

@@ -46,7 +46,7 @@ class Auditor(Examiner):
 
     def step(self, market: Market, case: Case) -> None:
         """Run and report; compare once the provider has opened; challenge lies and silence."""
-        state = case.task.state
+        state = case.audit.state
         try:
             if state is AuditState.INPUTS_READY:
                 self._execute(market, case)
@@ -80,19 +80,19 @@ class Auditor(Examiner):
                 return
             if record is not None and record.first_step != inputs.first_step:
                 record = None  # the state claims another place in the job than its opening
-            self._took[case.task.audit_id] = time.monotonic() - begun
+            self._took[case.audit.audit_id] = time.monotonic() - begun
             self.remember(case, "first", record)
         self.report(market, case, record)
 
     def _compare(self, market: Market, case: Case) -> None:
-        opening = check_opening(case, case.task.opening, case.task.segment)
+        opening = check_opening(case, case.audit.opening, case.audit.segment)
         known, record = self.recall(case, "first")
         if not known:
             self._execute_silently(market, case)
             return
         if record is not None and agrees(record, opening):
             evidence = {"state_hash": "0x" + record.state_hash.hex()}
-            give_outcome(market, case.task.audit_id, True, evidence)
+            give_outcome(market, case.audit.audit_id, True, evidence)
             log.info("%s: agreed", case.short)
             return
         log.warning("%s: MISMATCH", case.short)
@@ -114,8 +114,8 @@ class Auditor(Examiner):
     def _time_for_second(self, case: Case) -> bool:
         """Whether another run like the first ends well before the window closes."""
         chain = self.context.chain
-        closes = matures_at(case.history.terms, chain.lease(case.task.lease_id))
-        needed = 1.5 * self._took.get(case.task.audit_id, 0.0) + _MARGIN_S[0]
+        closes = matures_at(case.history.terms, chain.lease(case.audit.lease_id))
+        needed = 1.5 * self._took.get(case.audit.audit_id, 0.0) + _MARGIN_S[0]
         return closes - chain.now() > needed
 
     def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:
@@ -140,14 +140,14 @@ class Auditor(Examiner):
         Its turn began when this process first saw it: an auditor that is slow itself, or was
         restarted, does not challenge a provider for its own delay.
         """
-        turn = (case.task.audit_id, case.task.state)
+        turn = (case.audit.audit_id, case.audit.state)
         with self._lock:
             since = self._seen.setdefault(turn, time.monotonic())
         return time.monotonic() - since >= self.context.settings.audit_patience_s
 
     def _overdue(self, case: Case) -> bool:
         """Whether the window is about to close, while a challenge is still possible."""
-        lease = self.context.chain.lease(case.task.lease_id)
+        lease = self.context.chain.lease(case.audit.lease_id)
         if lease.status is not LeaseStatus.ACTIVE:
             return False
         closes = matures_at(case.history.terms, lease)
@@ -155,33 +155,33 @@ class Auditor(Examiner):
         return closes - margin <= self.context.chain.now() < closes
 
     def _challenge(self, market: Market, case: Case, why: str) -> None:
-        chain, task, terms = self.context.chain, case.task, case.history.terms
-        lease = chain.lease(task.lease_id)
+        chain, audit, terms = self.context.chain, case.audit, case.history.terms
+        lease = chain.lease(audit.lease_id)
         if self._may_challenge(lease, case):
             log.warning("%s: CHALLENGE: %s", case.short, why)
             self._allow(terms.token, challenge_bond(terms))
-            key = f"challenge:{task.lease_id.hex()}:{task.segment}:{lease.committed_at}"
-            call = chain.escrow.challenge(terms.abi_tuple(), task.segment)
+            key = f"challenge:{audit.lease_id.hex()}:{audit.segment}:{lease.committed_at}"
+            call = chain.escrow.challenge(terms.abi_tuple(), audit.segment)
             try:
                 self.context.sender.submit(call, key, retry=True)
             except CallReverted as error:
                 log.warning("%s: %s", case.short, error)
                 return
-        if task.state is not AuditState.OPENED:
+        if audit.state is not AuditState.OPENED:
             return  # the chain says it; only a comparison has an outcome
         try:
-            give_outcome(market, task.audit_id, False, {"reason": why[:300]})
+            give_outcome(market, audit.audit_id, False, {"reason": why[:300]})
         except MarketRefused as error:
             log.info("%s: %s", case.short, error)
 
     def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
-        if not lease.paid <= case.task.segment < lease.pending:
+        if not lease.paid <= case.audit.segment < lease.pending:
             return False
         if lease.status is LeaseStatus.DISPUTED:
             dispute = self.context.chain.view(
-                self.context.chain.escrow.dispute_of(case.task.lease_id)
+                self.context.chain.escrow.dispute_of(case.audit.lease_id)
             )
-            return case.task.segment < dispute.lowest_segment
+            return case.audit.segment < dispute.lowest_segment
         return lease.status is LeaseStatus.ACTIVE
 
     def _allow(self, token: str, amount: int) -> None:

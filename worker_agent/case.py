@@ -18,7 +18,7 @@ from contracts.bindings import LeaseStatus, LeaseView
 from worker_agent.checkpoints import checkpoint_hash
 from worker_agent.context import Context
 from worker_agent.errors import BadArtifact, BadDraw, BadOpening, MarketRefused, RejectedInput
-from worker_agent.exchange import AuditTask
+from worker_agent.exchange import AuditView
 from worker_agent.history import Commit, LeaseHistory, read_history, recompute_draw
 from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
 from worker_agent.market import Market
@@ -32,14 +32,16 @@ _DEFAULT_SAMPLES: Final = 1
 class Case:
     """An audit that the chain confirms."""
 
-    task: AuditTask
+    audit: AuditView
     history: LeaseHistory
     commit: Commit
 
     @property
     def short(self) -> str:
         """Name for the log."""
-        return f"{self.task.kind} of 0x{self.task.lease_id.hex()[:8]} segment {self.task.segment}"
+        return (
+            f"{self.audit.kind} of 0x{self.audit.lease_id.hex()[:8]} segment {self.audit.segment}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,7 @@ def auditor_addresses(market: Market, hardware_class: bytes) -> list[str]:
 
 
 def check_case(
-    context: Context, market: Market, task: AuditTask, opened_block: int, hardware_class: bytes
+    context: Context, market: Market, audit: AuditView, opened_block: int, hardware_class: bytes
 ) -> Case:
     """Hold an audit against the chain: its commit is there, and it was drawn or challenged.
 
@@ -93,23 +95,23 @@ def check_case(
         The market asks for something that the chain does not show.
     """
     chain = context.chain
-    history = read_history(chain, task.lease_id, opened_block)
-    commit = history.commit_with_root(task.commit_root)
-    if task.kind is AuditKind.ARBITRATION:
-        _check_challenge(history, task)
+    history = read_history(chain, audit.lease_id, opened_block)
+    commit = history.commit_with_root(audit.commit_root)
+    if audit.kind is AuditKind.ARBITRATION:
+        _check_challenge(history, audit)
     else:
-        pool = task.pool or auditor_addresses(market, hardware_class)
+        pool = audit.pool or auditor_addresses(market, hardware_class)
         draws = recompute_draw(chain, history, commit, pool, samples_of(market))
-        if Draw(task.segment, task.auditor) not in draws:
-            raise BadDraw(f"segment {task.segment} was not drawn for {task.auditor}")
-    return Case(task=task, history=history, commit=commit)
+        if Draw(audit.segment, audit.auditor) not in draws:
+            raise BadDraw(f"segment {audit.segment} was not drawn for {audit.auditor}")
+    return Case(audit=audit, history=history, commit=commit)
 
 
-def _check_challenge(history: LeaseHistory, task: AuditTask) -> None:
-    if not same_address(history.terms.arbiter, task.auditor):
-        raise BadDraw(f"{task.auditor} is not the arbiter of this lease")
-    if task.segment not in {event.segment for event in history.challenges}:
-        raise BadDraw(f"nobody challenged segment {task.segment}")
+def _check_challenge(history: LeaseHistory, audit: AuditView) -> None:
+    if not same_address(history.terms.arbiter, audit.auditor):
+        raise BadDraw(f"{audit.auditor} is not the arbiter of this lease")
+    if audit.segment not in {event.segment for event in history.challenges}:
+        raise BadDraw(f"nobody challenged segment {audit.segment}")
 
 
 def opened_block_hint(market: Market, lease_id: bytes) -> int:
@@ -140,37 +142,39 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
     NetworkFailed
         The market does not serve them.
     """
-    task, terms = case.task, case.history.terms
-    if task.inputs is None:
+    audit, terms = case.audit, case.history.terms
+    if audit.inputs is None:
         raise RejectedInput("there are no inputs yet")
     try:
-        job_key = sealing.unwrap_key(task.inputs.sealed_key, context.encryption_key, terms.job_hash)
+        job_key = sealing.unwrap_key(
+            audit.inputs.sealed_key, context.encryption_key, terms.job_hash
+        )
     except sealing.SealingError as error:
         raise BadArtifact(f"the job key cannot be unwrapped: {error}") from error
-    folder = context.folder("audits") / task.lease_id.hex()
+    folder = context.folder("audits") / audit.lease_id.hex()
     folder.mkdir(exist_ok=True, mode=0o700)
-    artifacts = task.inputs.artifacts
+    artifacts = audit.inputs.artifacts
     layers = context.folder("layers")
     job = fetch_inputs(market, artifacts, job_key, terms.job_hash, folder / "inputs", layers)
     beacon = context.chain.beacon(case.history.opened.block_number)
     if beacon is None:
         raise RejectedInput("the beacon after the opening is not known")
     checkpoint, first_step, state_before = None, 0, None
-    if task.segment > 0:
-        opening = check_opening(case, task.inputs.opening, task.segment - 1)
+    if audit.segment > 0:
+        opening = check_opening(case, audit.inputs.opening, audit.segment - 1)
         first_step, state_before = opening.end_step, opening.state_hash
         if artifacts.checkpoint is None:
             raise BadArtifact("there is no checkpoint among the inputs")
-        target = folder / f"before-{task.segment}"
+        target = folder / f"before-{audit.segment}"
         limit = min(MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
         checkpoint = fetch_checkpoint(
-            market, artifacts.checkpoint, job_key, task.segment - 1, target, limit
+            market, artifacts.checkpoint, job_key, audit.segment - 1, target, limit
         )
         if checkpoint_hash(checkpoint) != opening.state_hash:
             raise BadArtifact("the checkpoint does not have the committed state")
     return CaseInputs(
         job=job,
-        seed=job_seed(task.lease_id, beacon),
+        seed=job_seed(audit.lease_id, beacon),
         checkpoint=checkpoint,
         first_step=first_step,
         state_before=state_before,
@@ -190,7 +194,7 @@ def check_opening(case: Case, opening: BoundaryOpening | None, segment: int) -> 
     if opening.segment != segment or opening.up_to != case.commit.up_to:
         raise BadOpening(f"the opening is not of segment {segment} in this commit")
     try:
-        opening.verify(case.task.lease_id, case.commit.trace_root)
+        opening.verify(case.audit.lease_id, case.commit.trace_root)
     except ProofError as error:
         raise BadOpening(str(error)) from error
     return opening

@@ -29,7 +29,7 @@ from worker_agent.case import (
 )
 from worker_agent.context import Context
 from worker_agent.errors import NetworkFailed, ProviderFault, RejectedInput
-from worker_agent.exchange import AuditTask, give_report, parse_task
+from worker_agent.exchange import AuditView, give_report, parse_audit
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
@@ -71,7 +71,7 @@ class Examiner(ABC):
         self._lock = threading.RLock()
         self._inputs: dict[bytes, CaseInputs] = {}
         self._controls: dict[str, Control] = {}
-        self._tasks: dict[str, AuditTask] = {}
+        self._audits: dict[str, AuditView] = {}
 
     @abstractmethod
     def step(self, market: Market, case: Case) -> None:
@@ -106,23 +106,23 @@ class Examiner(ABC):
         """
         state = record.state_hash if record else ZERO_HASH
         message = AuditReport(
-            lease_id=case.task.lease_id,
-            segment=case.task.segment,
+            lease_id=case.audit.lease_id,
+            segment=case.audit.segment,
             state_hash=state,
             at=int(time.time()),
         )
         signature = sign(message, self.context.chain.domain, self.context.account)
-        give_report(market, case.task.audit_id, message.to_json(), signature)
+        give_report(market, case.audit.audit_id, message.to_json(), signature)
         log.info("%s: reported 0x%s", case.short, state.hex()[:16])
 
     def remember(self, case: Case, name: str, record: SegmentRecord | None) -> None:
         """Journal an own result, so that a restart need not compute it again."""
         value = {"record": record.to_json() if record else None}
-        self.context.journal.put(_KIND, f"{case.task.audit_id}:{name}", value)
+        self.context.journal.put(_KIND, f"{case.audit.audit_id}:{name}", value)
 
     def recall(self, case: Case, name: str) -> tuple[bool, SegmentRecord | None]:
         """A journaled result: whether there is one, and it."""
-        known = self.context.journal.get(_KIND, f"{case.task.audit_id}:{name}")
+        known = self.context.journal.get(_KIND, f"{case.audit.audit_id}:{name}")
         if known is None:
             return False, None
         record = known["record"]
@@ -130,7 +130,7 @@ class Examiner(ABC):
 
     def inputs(self, market: Market, case: Case) -> CaseInputs:
         """The case's checked inputs; fetched once."""
-        key = case.task.audit_id.encode()
+        key = case.audit.audit_id.encode()
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
@@ -144,7 +144,7 @@ class Examiner(ABC):
     def control_of(self, case: Case) -> Control:
         """Ends all runs of a case."""
         with self._lock:
-            return self._controls.setdefault(case.task.audit_id, Control())
+            return self._controls.setdefault(case.audit.audit_id, Control())
 
     def run_again(
         self,
@@ -163,38 +163,43 @@ class Examiner(ABC):
         from_start:
             Run everything from segment 0 on, without the handed-over checkpoint.
         """
-        task = self._replay_of(case, inputs, name, from_start)
+        request = self._replay_of(case, inputs, name, from_start)
         try:
-            return replay(self.jobs, task, control or self.control_of(case))
+            return replay(self.jobs, request, control or self.control_of(case))
         finally:
-            shutil.rmtree(task.folder, ignore_errors=True)
+            shutil.rmtree(request.folder, ignore_errors=True)
 
     def run_whole(
         self, case: Case, inputs: CaseInputs, name: str, control: Control
     ) -> tuple[SegmentRecord, SegmentRecord | None]:
         """Execute the job from its start up to the case's segment; see `replay_whole`."""
-        task = self._replay_of(case, inputs, name, from_start=True)
+        request = self._replay_of(case, inputs, name, from_start=True)
         try:
-            whole = replace(task, state_before=inputs.state_before)
+            whole = replace(request, state_before=inputs.state_before)
             return replay_whole(self.jobs, whole, control)
         finally:
-            shutil.rmtree(task.folder, ignore_errors=True)
+            shutil.rmtree(request.folder, ignore_errors=True)
 
     def _replay_of(self, case: Case, inputs: CaseInputs, name: str, from_start: bool) -> Replay:
-        task = case.task
+        audit = case.audit
         return Replay(
             inputs=inputs.job,
-            lease_id=task.lease_id,
+            lease_id=audit.lease_id,
             seed=inputs.seed,
             clock_s=case.history.terms.open_by,
             max_segments=case.history.terms.segments,
-            start_segment=0 if from_start else task.segment,
-            segment=task.segment,
+            start_segment=0 if from_start else audit.segment,
+            segment=audit.segment,
             resume=None if from_start else inputs.checkpoint,
-            folder=self.context.folder("audits") / f"{task.audit_id}-{name}",
+            folder=self.context.folder("audits") / f"{audit.audit_id}-{name}",
             limit_s=self.limit_s(case),
             max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
         )
+
+    def forget(self, audit_id: str) -> None:
+        """Drop what is left of a case's cancelled runs."""
+        with self._lock:
+            self._controls.pop(audit_id, None)
 
     @abstractmethod
     def limit_s(self, case: Case) -> float:
@@ -221,41 +226,49 @@ class Examiner(ABC):
         rows = market.get("/v1/audits", role="auditor").get("audits")
         for row in rows if isinstance(rows, list) else []:
             try:
-                task = parse_task(row)
+                audit = parse_audit(row)
             except RejectedInput as error:
                 self._warn(market.url, str(row)[:64], str(error))
                 continue
-            working = self._working.get(task.audit_id)
+            working = self._working.get(audit.audit_id)
             busy = working is not None and not working.done()
-            if task.kind is self.kind and task.state not in _OVER and not busy:
-                self._tasks[task.audit_id] = task
-                self._working[task.audit_id] = self._pool.submit(self._guarded, market, task)
+            if audit.kind is self.kind and audit.state not in _OVER and not busy:
+                self._renew(audit.audit_id)
+                self._audits[audit.audit_id] = audit
+                self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)
+
+    def _renew(self, audit_id: str) -> None:
+        """Let a case that was dropped run again: a reorganisation can make it matter once more."""
+        with self._lock:
+            control = self._controls.get(audit_id)
+        if control is not None and control.cancelled:
+            self.forget(audit_id)
 
     def _drop_pointless(self) -> None:
         """Cancel runs of segments that were paid meanwhile: others may still be in time."""
         for audit_id, working in list(self._working.items()):
-            task = self._tasks[audit_id]
+            audit = self._audits[audit_id]
             if working.done():
                 continue
-            if not open_to_challenge(self.context.chain.lease(task.lease_id), task.segment):
+            if not open_to_challenge(self.context.chain.lease(audit.lease_id), audit.segment):
                 with self._lock:
                     control = self._controls.setdefault(audit_id, Control())
                 control.cancel("the segment is paid or the lease closed")
 
-    def _guarded(self, market: Market, task: AuditTask) -> None:
+    def _guarded(self, market: Market, audit: AuditView) -> None:
         try:
-            lease = self.context.chain.lease(task.lease_id)
-            if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, task.segment):
+            lease = self.context.chain.lease(audit.lease_id)
+            if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, audit.segment):
                 return  # paid or closed: an audit can change nothing any more
-            hint = opened_block_hint(market, task.lease_id)
-            case = check_case(self.context, market, task, hint, self.hardware_class)
+            hint = opened_block_hint(market, audit.lease_id)
+            case = check_case(self.context, market, audit, hint, self.hardware_class)
             self.step(market, case)
         except ReplayCancelled as error:
-            log.info("%s: dropped: %s", task.audit_id, error)
+            log.info("%s: dropped: %s", audit.audit_id, error)
         except (RejectedInput, NetworkFailed, ProviderFault) as error:
-            self._warn(market.url, task.audit_id, f"{type(error).__name__}: {error}")
+            self._warn(market.url, audit.audit_id, f"{type(error).__name__}: {error}")
         except Exception:  # the edge of a thread: the next turn takes the case again
-            log.exception("%s %s broke", self.kind, task.audit_id)
+            log.exception("%s %s broke", self.kind, audit.audit_id)
 
     def _warn(self, url: str, name: str, text: str) -> None:
         """Log once: the same row comes every turn."""

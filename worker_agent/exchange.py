@@ -62,7 +62,7 @@ class AuditInputs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AuditTask:
+class AuditView:
     """One row of a market's audits, as one party sees it."""
 
     audit_id: str
@@ -84,7 +84,7 @@ class AuditTask:
     """Opening of the segment itself."""
 
 
-def parse_task(value: object) -> AuditTask:
+def parse_audit(value: object) -> AuditView:
     """Read one audit.
 
     Raises
@@ -98,7 +98,7 @@ def parse_task(value: object) -> AuditTask:
         pool = None
         if reader.has("pool"):
             pool = reader.items("pool", checksum_address)
-        return AuditTask(
+        return AuditView(
             audit_id=check_id(reader.raw("audit_id"), IdKind.AUDIT, "audit_id"),
             kind=AuditKind(reader.text("kind", max_length=32)),
             state=AuditState(reader.text("state", max_length=32)),

@@ -83,7 +83,7 @@ class Replay:
         return frozenset({self.segment, self.segment - 1} if keeps else {self.segment})
 
 
-def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
+def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
     """Run, and return the record of the last segment with a state hash computed here.
 
     Raises
@@ -95,17 +95,17 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
     ProviderFault
         This machine failed, or the replay was cancelled.
     """
-    store = LeaseStore(task.folder)
+    store = LeaseStore(request.folder)
     work = Work(
         mode=Mode.TRAIN,  # as the provider ran it
-        inputs=task.inputs,
-        lease_id=task.lease_id,
-        seed=task.seed,
-        clock_s=task.clock_s,
-        start_segment=task.start_segment,
-        max_segments=task.max_segments,
-        resume=task.resume,
-        wall_time_s=task.limit_s,
+        inputs=request.inputs,
+        lease_id=request.lease_id,
+        seed=request.seed,
+        clock_s=request.clock_s,
+        start_segment=request.start_segment,
+        max_segments=request.max_segments,
+        resume=request.resume,
+        wall_time_s=request.limit_s,
     )
     taken: list[Path] = []
     try:
@@ -116,9 +116,9 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
                 if event.get("event") != "segment" or type(index) is not int or taken:
                     return
                 folder = None
-                if index in task.wanted:
-                    folder = store.take_segment(process, index, task.max_bytes)
-                if folder is not None and index == task.segment:
+                if index in request.wanted:
+                    folder = store.take_segment(process, index, request.max_bytes)
+                if folder is not None and index == request.segment:
                     taken.append(folder)
                     process.kill()
                     return
@@ -128,14 +128,14 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
                     return  # it has ended by itself
 
             outcome = follow(
-                process, hear, control, start_limit_s=task.limit_s, step_limit_s=task.limit_s
+                process, hear, control, start_limit_s=request.limit_s, step_limit_s=request.limit_s
             )
     except SandboxError as error:
         raise ProviderFault(f"the replay could not run: {error}") from error
     if outcome.kind is OutcomeKind.CANCELLED:
         raise ReplayCancelled(outcome.text)
     if taken:
-        return _read(taken[-1], task)
+        return _read(taken[-1], request)
     if outcome.code == ExitCode.BAD_CHECKPOINT:
         raise CheckpointUnusable(outcome.text)
     if outcome.kind is OutcomeKind.JOB_FAILED:
@@ -144,7 +144,7 @@ def replay(jobs: Jobs, task: Replay, control: Control) -> SegmentRecord:
 
 
 def replay_whole(
-    jobs: Jobs, task: Replay, control: Control
+    jobs: Jobs, request: Replay, control: Control
 ) -> tuple[SegmentRecord, SegmentRecord | None]:
     """Run from the job's start, and the last segment once more where the commit is wrong before it.
 
@@ -157,29 +157,29 @@ def replay_whole(
     WorkerError
         As `replay`.
     """
-    record = replay(jobs, task, control)
-    if task.state_before is None or task.segment == task.start_segment:
+    record = replay(jobs, request, control)
+    if request.state_before is None or request.segment == request.start_segment:
         return record, None
-    before = LeaseStore(task.folder).segment(task.segment - 1)
-    if checkpoint_hash(before) == task.state_before:
+    before = LeaseStore(request.folder).segment(request.segment - 1)
+    if checkpoint_hash(before) == request.state_before:
         return record, None
     again = replace(
-        task,
-        start_segment=task.segment,
+        request,
+        start_segment=request.segment,
         resume=before,
-        folder=task.folder / "again",
+        folder=request.folder / "again",
         state_before=None,
     )
     return record, replay(jobs, again, control)
 
 
-def _read(folder: Path, task: Replay) -> SegmentRecord:
+def _read(folder: Path, request: Replay) -> SegmentRecord:
     try:
         raw = parse_json((folder / RECORD_NAME).read_bytes(), max_bytes=MAX_RECORD_BYTES)
         record = SegmentRecord.from_json(raw)
     except MessageError as error:
         raise JobFailed(f"the replay's record is malformed: {error}") from error
-    if record.segment != task.segment or record.lease_id != task.lease_id:
+    if record.segment != request.segment or record.lease_id != request.lease_id:
         raise JobFailed("the replay's record is of another segment")
     if checkpoint_hash(folder) != record.state_hash:
         raise JobFailed("the replay's checkpoint does not have the recorded hash")

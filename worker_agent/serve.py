@@ -23,11 +23,11 @@ from worker_agent.delivery import Deliverer
 from worker_agent.errors import BadAuditorKey, BadDraw, NetworkFailed, RejectedInput
 from worker_agent.exchange import (
     AuditInputs,
-    AuditTask,
+    AuditView,
     give_inputs,
     give_opening,
     parse_artifacts,
-    parse_task,
+    parse_audit,
 )
 from worker_agent.inputs import load_inputs
 from worker_agent.market import Market
@@ -73,39 +73,39 @@ class ServeAudits:
         rows = market.get("/v1/audits", role="operator").get("audits")
         for row in rows if isinstance(rows, list) else []:
             try:
-                task = parse_task(row)
-                self._answer(market, task)
+                audit = parse_audit(row)
+                self._answer(market, audit)
             except RejectedInput as error:
                 name = (market.url, str(row.get("audit_id")) if isinstance(row, dict) else "?")
                 if name not in self._refused:
                     log.warning("audit %s refused: %s", name[1], error)
                     self._refused.add(name)
 
-    def _answer(self, market: Market, task: AuditTask) -> None:
-        wants_inputs = task.state is AuditState.ASSIGNED and task.inputs is None
-        wants_opening = task.reported and task.opening is None
+    def _answer(self, market: Market, audit: AuditView) -> None:
+        wants_inputs = audit.state is AuditState.ASSIGNED and audit.inputs is None
+        wants_opening = audit.reported and audit.opening is None
         if not (wants_inputs or wants_opening):
             return
-        record = self._leases.get(task.lease_id.hex())
+        record = self._leases.get(audit.lease_id.hex())
         if record is None or record.phase not in _ANSWERED or record.opened_block is None:
             return
-        case = check_case(self._context, market, task, record.opened_block, self._hardware_class)
-        self._check_allowed(record, task)
+        case = check_case(self._context, market, audit, record.opened_block, self._hardware_class)
+        self._check_allowed(record, audit)
         book = TraceBook(record, self._leases.segments(record.lease_id))
         lease = self._context.chain.lease(record.digest)
-        if wants_inputs and not open_to_challenge(lease, task.segment):
+        if wants_inputs and not open_to_challenge(lease, audit.segment):
             return  # paid: an audit can change nothing any more, and its checkpoint may be gone
         if wants_opening:
-            give_opening(market, task.audit_id, book.opening(task.segment, case.commit.up_to))
+            give_opening(market, audit.audit_id, book.opening(audit.segment, case.commit.up_to))
         else:
-            give_inputs(market, task.audit_id, self._inputs(record, case, book))
+            give_inputs(market, audit.audit_id, self._inputs(record, case, book))
         what = "opening" if wants_opening else "inputs"
-        self._leases.journal.note("audit", task.audit_id, f"{what} given to {task.auditor}")
-        log.info("%s: gave the %s to %s", case.short, what, task.auditor)
+        self._leases.journal.note("audit", audit.audit_id, f"{what} given to {audit.auditor}")
+        log.info("%s: gave the %s to %s", case.short, what, audit.auditor)
 
-    def _check_allowed(self, record: LeaseRecord, task: AuditTask) -> None:
+    def _check_allowed(self, record: LeaseRecord, audit: AuditView) -> None:
         """The job spec says who may see the job; the arbiter always may."""
-        if task.kind is AuditKind.ARBITRATION:
+        if audit.kind is AuditKind.ARBITRATION:
             return
         store = self._deliverer.store(record.lease_id)
         inputs = load_inputs(store.inputs, record.parsed_terms.job_hash)
@@ -114,33 +114,33 @@ class ServeAudits:
         manifest = inputs.manifest
         if manifest.audit is Audit.NONE:
             raise BadDraw("the renter allows no audits")
-        named = any(same_address(task.auditor, address) for address in manifest.auditors)
+        named = any(same_address(audit.auditor, address) for address in manifest.auditors)
         if manifest.audit is Audit.NAMED and not named:
-            raise BadDraw(f"the renter did not name {task.auditor}")
+            raise BadDraw(f"the renter did not name {audit.auditor}")
 
     def _inputs(self, record: LeaseRecord, case: Case, book: TraceBook) -> AuditInputs:
-        task = case.task
+        audit = case.audit
         artifacts, opening = parse_artifacts(record.artifacts), None
-        if task.segment > 0:
-            before = task.segment - 1
+        if audit.segment > 0:
+            before = audit.segment - 1
             opening = book.opening(before, case.commit.up_to)
             address = self._deliverer.checkpoint_address(record, before)
             artifacts = replace(artifacts, checkpoint=address)
         job_key = bytes.fromhex(record.job_key)
         job_hash = record.parsed_terms.job_hash
-        auditor_key = self._auditor_key(task)
+        auditor_key = self._auditor_key(audit)
         sealed = sealing.wrap_key(job_key, auditor_key, job_hash)
         return AuditInputs(sealed_key=sealed, artifacts=artifacts, opening=opening)
 
-    def _auditor_key(self, task: AuditTask) -> bytes:
+    def _auditor_key(self, audit: AuditView) -> bytes:
         """The key of the account that was drawn, by that account's word and not by a market's."""
-        key, chain = task.auditor_key, self._context.chain
-        if not same_address(key.auditor, task.auditor):
-            raise BadAuditorKey(f"the encryption key is of {key.auditor}, not of {task.auditor}")
-        if not is_signed_by(key, chain.domain, task.auditor_key_signature, task.auditor):
-            raise BadAuditorKey(f"the encryption key is not signed by {task.auditor}")
+        key, chain = audit.auditor_key, self._context.chain
+        if not same_address(key.auditor, audit.auditor):
+            raise BadAuditorKey(f"the encryption key is of {key.auditor}, not of {audit.auditor}")
+        if not is_signed_by(key, chain.domain, audit.auditor_key_signature, audit.auditor):
+            raise BadAuditorKey(f"the encryption key is not signed by {audit.auditor}")
         if key.expired(chain.now()):
-            raise BadAuditorKey(f"the encryption key of {task.auditor} has expired")
-        if task.kind is AuditKind.AUDIT and key.hardware_class != self._hardware_class:
-            raise BadAuditorKey(f"the machine of {task.auditor} is of another hardware class")
+            raise BadAuditorKey(f"the encryption key of {audit.auditor} has expired")
+        if audit.kind is AuditKind.AUDIT and key.hardware_class != self._hardware_class:
+            raise BadAuditorKey(f"the machine of {audit.auditor} is of another hardware class")
         return key.encryption_key

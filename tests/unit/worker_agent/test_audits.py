@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from contracts.bindings import LeaseStatus
 from contracts.events import Challenged, CloseCause, Closed, Ruled
 from tests.fakes import parties
 from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
-from worker_agent.arbiter import Arbiter
+from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
+from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.settings import Cheat, Role
 
@@ -86,6 +88,34 @@ def test_when_the_work_is_honest_then_audits_agree_and_nobody_challenges(
     for row in world.market.audits.values():
         if row["opening"]:
             assert row["report"]
+
+
+def test_when_a_dropped_case_matters_again_then_it_runs_again(world: Any, examiners: Any) -> None:
+    both = examiners()
+    world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(lambda: world.market.audits)
+    # The segment was paid, and a reorganisation took the payment back.
+    for audit_id in world.market.audits:
+        control = both.auditor._controls.setdefault(audit_id, Control())
+        control.cancel("the segment is paid or the lease closed")
+    first = set(world.market.audits)
+    world.run_until(world.closed, both.turn)
+    assert {world.market.audits[audit_id]["state"] for audit_id in first} == {"agreed"}
+
+
+def test_when_a_dropped_arbitration_matters_again_then_neither_old_run_counts(
+    examiners: Any,
+) -> None:
+    arbiter = examiners().arbiter
+    arbiter._runs["adt_1"] = runs = Runs(Future(), Future())
+    arbiter._controls["adt_1"] = control = Control()
+    arbiter._renew("adt_1")
+    assert arbiter._runs["adt_1"] is runs  # it goes on
+    control.cancel("the segment is paid or the lease closed")
+    arbiter._renew("adt_1")
+    assert not arbiter._runs
+    assert not arbiter._controls
+    assert runs.control.cancelled
 
 
 def test_when_the_worker_makes_up_states_then_it_loses_its_bond(
@@ -160,7 +190,9 @@ def test_when_the_auditor_was_slow_itself_then_it_does_not_challenge(
 ) -> None:
     both = examiners()
     world.start_lease(parties.make_job(world.folder, world.market))
-    case = type("Case", (), {"task": type("Task", (), {"audit_id": "a", "state": "reported"})})
+    case = type(
+        "Case", (), {"audit": type("AuditView", (), {"audit_id": "a", "state": "reported"})}
+    )
     assert not both.auditor._waited(case)
     both.auditor._seen[("a", "reported")] -= 2
     assert both.auditor._waited(case)

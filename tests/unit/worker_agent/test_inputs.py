@@ -20,7 +20,7 @@ from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import make_checkpoint
 from worker_agent.checkpoints import checkpoint_hash
 from worker_agent.errors import BadArtifact, BadCheckpoint, MarketRefused, RejectedInput
-from worker_agent.exchange import AuditKind, parse_artifacts, parse_base64, parse_task
+from worker_agent.exchange import AuditKind, parse_artifacts, parse_audit, parse_base64
 from worker_agent.history import history_of, terms_of
 from worker_agent.inputs import fetch_checkpoint, fetch_inputs, load_inputs
 
@@ -184,9 +184,9 @@ AUDIT: dict[str, Any] = {
 
 
 def test_when_an_audit_is_read_then_every_field_is_checked() -> None:
-    task = parse_task(AUDIT)
+    task = parse_audit(AUDIT)
     assert (task.kind, task.segment, task.auditor) == (AuditKind.AUDIT, 3, ADDRESS)
-    assert parse_task({**AUDIT, "pool": [ADDRESS.lower()]}).pool == (ADDRESS,)
+    assert parse_audit({**AUDIT, "pool": [ADDRESS.lower()]}).pool == (ADDRESS,)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +211,9 @@ def test_when_an_audit_is_read_then_every_field_is_checked() -> None:
 )
 def test_when_an_audit_is_malformed_then_it_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RejectedInput):
-        parse_task({**AUDIT, **change})
+        parse_audit({**AUDIT, **change})
     with pytest.raises(RejectedInput):
-        parse_task([change])
+        parse_audit([change])
 
 
 def test_when_base64_or_addresses_are_malformed_then_they_are_refused() -> None:
