@@ -14,7 +14,13 @@ from client_sdk.home import JobRecord
 from client_sdk.protocol.canonical import ZERO_HASH, canonical_json
 from client_sdk.protocol.checkpoint import STATE_NAME, STATE_SCHEMA, TENSORS_NAME
 from client_sdk.protocol.messages import AuditReport
-from client_sdk.protocol.receipt import AuditResult, ChainEvent, Receipt, ReceiptAudit
+from client_sdk.protocol.receipt import (
+    MAX_RECEIPT_BYTES,
+    AuditResult,
+    ChainEvent,
+    Receipt,
+    ReceiptAudit,
+)
 from client_sdk.protocol.receipt_check import amounts_of
 from client_sdk.protocol.records import SegmentRecord, StepDigests
 from client_sdk.protocol.terms import chained_root
@@ -300,4 +306,63 @@ def test_when_a_receipt_is_saved_then_it_is_loaded_equal(receipt, tmp_path):
         load_receipt(tmp_path / "other.json")
     path.write_text("{")
     with pytest.raises(VerificationFailed):
+        load_receipt(path)
+
+
+def test_when_a_signature_is_none_then_nobody_signed(receipt, chain):
+    audit = replace(receipt.audits[0], signature=b"")
+    findings = check(replace(receipt, signature=b"", audits=(audit,)), chain).findings
+    assert findings == (
+        f"signature: the terms are not signed by the operator {OPERATOR.address}",
+        "signature: the report on segment 1 is not the auditor's",
+    )
+
+
+def test_when_no_auditor_reported_then_no_segment_is_called_executed_again(receipt, chain):
+    lost = ReceiptAudit(segment=1, auditor=STRANGER.address, result=AuditResult.EXPIRED)
+    report = check(replace(receipt, audits=(lost,)), chain)
+    assert report.holds
+    assert [line.partition(":")[0] for line in report.checks] == ["chain", "signature"]
+
+
+def test_when_a_receipt_is_checked_then_the_whole_chain_is_asked_and_is_the_right_one(
+    receipt, chain
+):
+    asked = []
+    chain.check = lambda: asked.append("the chain's id and contract")
+    log = chain.log
+    chain.events = lambda first, head, *, topic: asked.append((first, head, topic)) or log
+    assert check(receipt, chain).holds
+    assert asked == ["the chain's id and contract", (1, 10, LEASE_ID)]
+
+
+def test_when_a_segment_was_recorded_but_not_committed_then_its_checkpoint_is_not_vouched_for(
+    receipt, chain, artifacts, checkpoint, records
+):
+    late = replace(records[1], segment=2, first_step=4)
+    document = TraceDocument(records=(*records, late), salts=(*SALTS, SALTS[0]))
+    (artifacts / "trace.json").write_bytes(canonical_json(document.to_json()))
+    checkpoint.rename(checkpoint.with_name("checkpoint-2"))
+    report = check(receipt, chain, artifacts)
+    assert "checkpoint: segment 2 is not under the committed trace" in report.skipped
+
+
+@pytest.mark.parametrize("older", ["checkpoint-0", "checkpoint-9"])
+def test_when_there_are_several_checkpoints_then_the_last_segments_counts(
+    receipt, chain, artifacts, checkpoint, older
+):
+    # The segments' order is that of numbers: 10 comes after 9.
+    newer = {"checkpoint-0": 1, "checkpoint-9": 10}[older]
+    checkpoint.rename(checkpoint.with_name(f"checkpoint-{newer}"))
+    (artifacts / older).mkdir()
+    report = check(receipt, chain, artifacts)
+    said = [line for line in (*report.checks, *report.skipped) if line.startswith("checkpoint")]
+    assert [f"segment {newer}" in line for line in said] == [True]
+
+
+def test_when_a_receipt_is_too_large_then_it_is_not_read(tmp_path):
+    path = tmp_path / "receipt.json"
+    with path.open("wb") as file:
+        file.truncate(MAX_RECEIPT_BYTES + 1)
+    with pytest.raises(VerificationFailed, match="too large for a receipt"):
         load_receipt(path)
