@@ -24,6 +24,7 @@ __all__ = [
     "BadChainData",
     "Call",
     "CloseCause",
+    "Contract",
     "ContractError",
     "DisputeView",
     "Event",
@@ -130,7 +131,7 @@ class StakeView:
         return max(0, self.total - self.unbonding - self.locked)
 
 
-class _Contract:
+class Contract:
     """A contract at an address; the subclasses give its functions names and types."""
 
     _artifact_name: ClassVar[str]
@@ -159,7 +160,7 @@ class _Contract:
         return View(self.address, data, decode, name=f"{self._artifact_name}.{function}")
 
 
-class LeaseEscrow(_Contract):
+class LeaseEscrow(Contract):
     """The escrow; each method is the function of the same name in `ILeaseEscrow.sol`."""
 
     _artifact_name = "LeaseEscrow"
@@ -323,7 +324,7 @@ class LeaseEscrow(_Contract):
         return self._view("paused", build=bool)
 
 
-class Token(_Contract):
+class Token(Contract):
     """An ERC-20 token; `mint` only works on the test token."""
 
     _artifact_name = "TestToken"

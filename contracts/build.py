@@ -25,6 +25,8 @@ FOLDER: Final = Path(__file__).parent
 ABI_FOLDER: Final = FOLDER / "abi"
 COMPILER: Final = FOLDER / "tools" / "solc"
 CONTRACTS: Final = {
+    "ArbiterQuorum": "src/ArbiterQuorum.sol",
+    "AuditorRegistry": "src/AuditorRegistry.sol",
     "LeaseEscrow": "src/LeaseEscrow.sol",
     "TestToken": "src/TestToken.sol",
 }

@@ -22,7 +22,8 @@ from eth_utils.address import is_address, to_checksum_address
 from web3 import Web3
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import TxReceipt
+from web3.types import Nonce, TxReceipt
+from web3.utils import get_create_address
 
 from contracts.bindings import ABI_VERSION
 from contracts.codec import Artifact, load_artifact
@@ -39,6 +40,7 @@ from contracts.errors import decode_error
 from contracts.rpc import BoundedProvider, RpcUnreachable
 
 DEFAULT_UNBONDING_S: Final = 7 * 24 * 3600
+DEFAULT_PAY_DELAY_S: Final = 24 * 3600
 FEE_CAP_WEI: Final = 500 * 10**9
 RECEIPT_TIMEOUT_S: Final = 300.0
 _POLL_S: Final = 0.3
@@ -50,25 +52,35 @@ class DeployError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployOptions:
-    """What the constructor and the deployments file need; no address means the deployer."""
+    """What the constructors and the deployments file need; no address means the deployer."""
 
     owner: str | None = None
-    """May pause `open` and `list` and set fee and receivers; cannot reach user funds."""
+    """May pause `open` and `list`, set fee and receivers, and reject roots of audit pay; cannot
+    reach user funds.
+    """
 
     treasury: str | None = None
     """Credited with fees."""
 
     audit_pool: str | None = None
-    """Credited with audit shares."""
+    """Credited with audit shares; none means the auditor registry."""
+
+    distributor: str | None = None
+    """Posts how the registry shares audit pay."""
+
+    pay_delay_s: int = DEFAULT_PAY_DELAY_S
+    """Seconds between a root of audit pay and the first claim under it."""
 
     fee_bps: int = 0
     """Treasury's share of each payment, in 1/10000."""
 
     tokens: tuple[str, ...] = ()
-    """Allow-list, fixed for ever. Empty is allowed on the development chain only."""
+    """Allow-list, fixed for ever; auditors bond in the first. Empty is allowed on the development
+    chain only.
+    """
 
     unbonding_period_s: int = DEFAULT_UNBONDING_S
-    """Seconds between `unbond` and `claimUnbond`."""
+    """Seconds between `unbond` and `claimUnbond`, for stakes and for auditors' bonds."""
 
     arbiter: str | None = None
     """Arbiter that this market's parties accept by default."""
@@ -122,7 +134,7 @@ class _Deployer:
         self._options = options
         self._owner = options.owner or mine
         self._treasury = options.treasury or mine
-        self._audit_pool = options.audit_pool or mine
+        self._distributor = options.distributor or mine
 
     def run(self) -> Deployment:
         options = self._options
@@ -134,15 +146,7 @@ class _Deployer:
             )
         tokens = options.tokens or (self._create("TestToken", self._account.address)[0],)
         found = tuple(self._token(token) for token in tokens)
-        escrow, block = self._create(
-            "LeaseEscrow",
-            self._owner,
-            self._treasury,
-            self._audit_pool,
-            options.fee_bps,
-            [token.address for token in found],
-            options.unbonding_period_s,
-        )
+        registry, audit_pool, escrow, block = self._create_pair([t.address for t in found])
         return Deployment(
             chain_id=chain_id,
             escrow=escrow,
@@ -150,9 +154,46 @@ class _Deployer:
             start_block=block,
             abi_version=ABI_VERSION,
             arbiter=options.arbiter,
-            audit_pool=self._audit_pool,
+            audit_pool=audit_pool,
+            registry=registry,
             beacon=_dev_beacon(options) if is_dev else None,
         )
+
+    def _create_pair(self, tokens: list[str]) -> tuple[str, str, str, int]:
+        """Create registry and escrow: registry, audit pool, escrow, and the registry's block."""
+        options = self._options
+        # They name each other, for ever: the second address is foreseen.
+        foreseen = self._next_address(1)
+        registry, block = self._create(
+            "AuditorRegistry",
+            self._owner,
+            foreseen,
+            self._distributor,
+            tokens[0],
+            options.unbonding_period_s,
+            options.pay_delay_s,
+        )
+        audit_pool = options.audit_pool or registry
+        escrow, _ = self._create(
+            "LeaseEscrow",
+            self._owner,
+            self._treasury,
+            audit_pool,
+            options.fee_bps,
+            tokens,
+            options.unbonding_period_s,
+        )
+        if escrow != foreseen:
+            raise DeployError(
+                f"the escrow is at {escrow}, not at {foreseen} as its registry expects: something"
+                " else was sent with this key meanwhile. Deploy again."
+            )
+        return registry, audit_pool, escrow, block
+
+    def _next_address(self, later: int) -> str:
+        """Address of the contract that this key creates `later` transactions after the next."""
+        nonce = self._web3.eth.get_transaction_count(self._account.address, "pending")
+        return str(get_create_address(self._account.address, Nonce(nonce + later)))
 
     def _create(self, name: str, *arguments: Any) -> tuple[str, int]:
         """Create a contract; returns its address and block."""
@@ -265,6 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 fee_bps=options.fee_bps,
                 tokens=tuple(options.token),
                 unbonding_period_s=options.unbonding_period,
+                distributor=options.distributor,
+                pay_delay_s=options.pay_delay,
                 arbiter=options.arbiter,
                 confirmations=options.confirmations,
             ),
@@ -274,22 +317,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(
-        f"escrow {deployment.escrow} on chain {deployment.chain_id},"
-        f" block {deployment.start_block}; written to {options.output}\n"
+        f"escrow {deployment.escrow}, registry {deployment.registry} on chain"
+        f" {deployment.chain_id}, block {deployment.start_block}; written to {options.output}\n"
     )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m contracts.deploy", description="Deploy the escrow to an EVM chain."
+        prog="python -m contracts.deploy",
+        description="Deploy escrow and auditor registry to an EVM chain.",
     )
     parser.add_argument("--rpc-url", required=True)
     parser.add_argument("--key-file", type=Path, required=True, help="private key in hex, mode 600")
     parser.add_argument("--output", type=Path, default=Path("deployments.json"))
     parser.add_argument("--owner", type=_address, help="default: the deployer")
     parser.add_argument("--treasury", type=_address, help="default: the deployer")
-    parser.add_argument("--audit-pool", type=_address, help="default: the deployer")
+    parser.add_argument("--audit-pool", type=_address, help="default: the auditor registry")
+    parser.add_argument("--distributor", type=_address, help="of audit pay; default: the deployer")
+    parser.add_argument("--pay-delay", type=int, default=DEFAULT_PAY_DELAY_S, help="seconds")
     parser.add_argument("--arbiter", type=_address)
     parser.add_argument("--fee-bps", type=int, default=0, help="share of each payment, 1/10000")
     parser.add_argument(

@@ -6,7 +6,7 @@
      "deployments": [
        {"chain_id": 31337, "escrow": "0x..", "start_block": 3, "abi_version": 1,
         "tokens": [{"symbol": "tUSD", "address": "0x..", "decimals": 6}],
-        "arbiter": "0x.." or null, "audit_pool": "0x..",
+        "arbiter": "0x.." or null, "audit_pool": "0x..", "registry": "0x.." or null,
         "beacon": {"kind": "dev", "delay_blocks": 2} or null}]}
 
 One file holds several chains, and several versions of the contract on one chain.
@@ -72,7 +72,7 @@ class Deployment:
     escrow: str
     tokens: tuple[TokenInfo, ...]
     start_block: int
-    """Block of the escrow's creation: indexes start here."""
+    """Block of the first contract's creation: indexes start here."""
 
     abi_version: int
     arbiter: str | None
@@ -80,6 +80,10 @@ class Deployment:
 
     audit_pool: str
     beacon: BeaconInfo | None
+    registry: str | None = None
+    """Auditor registry beside the escrow. An entry without the key, as older versions wrote, has
+    none.
+    """
 
     def token(self, name: str) -> TokenInfo:
         """Find a token by symbol or address.
@@ -107,6 +111,8 @@ class Deployment:
         DeploymentError
             A key is missing, unknown, or of the wrong type.
         """
+        if isinstance(raw, dict):
+            raw = {"registry": None, **raw}
         fields = _object(raw, "deployment", cls.__dataclass_fields__)
         beacon = fields["beacon"]
         return cls(
@@ -118,6 +124,7 @@ class Deployment:
             arbiter=None if fields["arbiter"] is None else _address(fields, "arbiter"),
             audit_pool=_address(fields, "audit_pool"),
             beacon=None if beacon is None else _beacon(beacon),
+            registry=None if fields["registry"] is None else _address(fields, "registry"),
         )
 
 

@@ -44,4 +44,7 @@ def decode_error(data: bytes) -> ContractError:
 
 @lru_cache(maxsize=1)
 def _known_errors() -> dict[bytes, Item]:
-    return {**load_artifact("TestToken").errors, **load_artifact("LeaseEscrow").errors}
+    names = ("TestToken", "ArbiterQuorum", "AuditorRegistry", "LeaseEscrow")
+    return {
+        selector: item for name in names for selector, item in load_artifact(name).errors.items()
+    }

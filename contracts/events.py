@@ -268,7 +268,7 @@ def decode_event(log: Log) -> Event | None:
     if item is None:
         return None
     kind = EVENT_CLASSES[item.name]
-    values = _values(item, log)
+    values = event_values(item, log)
     if kind is Closed:
         try:
             values["cause"] = CloseCause(values["cause"])
@@ -283,7 +283,14 @@ def decode_event(log: Log) -> Event | None:
     )
 
 
-def _values(item: Item, log: Log) -> dict[str, Any]:
+def event_values(item: Item, log: Log) -> dict[str, Any]:
+    """Decode a log's parameters, by name in snake case.
+
+    Raises
+    ------
+    BadChainData
+        The log's content does not fit the event.
+    """
     indexed = [
         kind for kind, is_indexed in zip(item.inputs, item.indexed, strict=True) if is_indexed
     ]

@@ -25,6 +25,7 @@ interface Vm {
     function assertTrue(bool condition, string calldata label) external pure;
     function assume(bool condition) external pure;
     function chainId(uint256 newChainId) external;
+    function deal(address account, uint256 balance) external;
     function deployCode(string calldata artifact, bytes calldata arguments)
         external
         returns (address);
@@ -36,9 +37,12 @@ interface Vm {
     function getRecordedLogs() external returns (Log[] memory);
     function label(address account, string calldata name) external;
     function prank(address sender) external;
+    function startPrank(address sender) external;
+    function stopPrank() external;
     function readFile(string calldata path) external view returns (string memory);
     function recordLogs() external;
     function revertToState(uint256 id) external returns (bool);
+    function roll(uint256 blockNumber) external;
     function sign(uint256 privateKey, bytes32 digest)
         external
         pure

@@ -32,6 +32,7 @@ DEV = Deployment(
     arbiter=ESCROW,
     audit_pool=OTHER,
     beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=2),
+    registry=OTHER,
 )
 MAIN = replace(DEV, chain_id=10, arbiter=None, beacon=None)
 
@@ -46,6 +47,15 @@ def test_when_saved_then_it_is_read_back(tmp_path: Path) -> None:
     assert load_deployment(path, chain_id=31337) == newer
     assert load_deployment(path, chain_id=31337, escrow=ESCROW.lower()).start_block == 4
     assert [entry.name for entry in path.parent.iterdir()] == ["deployments.json"]
+
+
+def test_when_an_entry_is_of_an_older_version_then_it_has_no_registry(tmp_path: Path) -> None:
+    path = tmp_path / "deployments.json"
+    save_deployment(path, DEV)
+    content = json.loads(path.read_text())
+    del content["deployments"][0]["registry"]
+    path.write_text(json.dumps(content))
+    assert load_deployment(path) == replace(DEV, registry=None)
 
 
 def test_when_several_or_no_entries_fit_then_the_error_says_so(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from client_sdk.chain.errors import BeaconUnavailable
 from client_sdk.chain.wallet import new_key, save_key_file
 from contracts.codec import load_artifact
 from contracts.deploy import DeployError, DeployOptions, deploy, main
+from contracts.registry import AuditorRegistry
 
 
 def test_when_deployed_then_the_chain_serves_the_escrow(chain: Chain, accounts: Any) -> None:
@@ -26,6 +27,11 @@ def test_when_deployed_then_the_chain_serves_the_escrow(chain: Chain, accounts: 
     assert chain.deployment.arbiter == accounts.arbiter.address
     assert token.decimals == 6
     assert chain.token_balance(token.address, accounts.renter.address) == 10_000 * 10**6
+    registry = AuditorRegistry(chain.deployment.registry)
+    assert chain.view(registry.escrow()) == chain.escrow.address
+    assert chain.view(registry.bond_token()) == token.address
+    assert chain.view(registry.owner()) == accounts.deployer.address
+    assert chain.view(chain.escrow.audit_pool()) == registry.address == chain.deployment.audit_pool
 
 
 def test_when_web3_reads_the_same_contract_then_it_agrees(chain: Chain, anvil: Any) -> None:
@@ -53,7 +59,8 @@ def test_when_the_command_runs_on_a_real_chain_then_the_file_names_the_contracts
     arguments += ["--output", str(tmp_path / "deployments.json")]
     assert main(arguments) == 1
     assert "--token" in capsys.readouterr().err
-    assert main([*arguments, "--token", token, "--fee-bps", "100"]) == 0
+    options = ["--token", token, "--fee-bps", "100", "--pay-delay", "60", "--distributor", token]
+    assert main([*arguments, *options]) == 0
     assert "on chain 10" in capsys.readouterr().out
 
     found = load_deployment(tmp_path / "deployments.json", chain_id=10)
@@ -62,6 +69,9 @@ def test_when_the_command_runs_on_a_real_chain_then_the_file_names_the_contracts
         chain.check()
         assert chain.view(chain.escrow.fee_bps()) == 100
         assert chain.view(chain.escrow.treasury()) == account.address
+        registry = AuditorRegistry(found.registry or "")
+        assert chain.view(registry.pay_delay()) == 60
+        assert chain.view(registry.distributor()) == token
         with pytest.raises(BeaconUnavailable):
             chain.beacon(1)
 

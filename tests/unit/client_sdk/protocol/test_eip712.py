@@ -35,6 +35,7 @@ from client_sdk.protocol.keccak import keccak256
 from client_sdk.protocol.messages import AuditorKey, AuditReport, Progress
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
+from client_sdk.protocol.rulings import AuditVerdict, Verdict
 from client_sdk.protocol.terms import Terms, Voucher, chained_root
 from client_sdk.protocol.verification import (
     Verification,
@@ -43,7 +44,17 @@ from client_sdk.protocol.verification import (
 )
 
 ROOT = Path(__file__).parents[4]
-KINDS = [Terms, Voucher, Offer, Order, Progress, AuditReport, AuditorKey]
+KINDS = [
+    Terms,
+    Voucher,
+    Offer,
+    Order,
+    Progress,
+    AuditReport,
+    AuditorKey,
+    Verdict,
+    AuditVerdict,
+]
 HASHES = st.binary(min_size=32, max_size=32)
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 DOMAINS = st.builds(Domain, st.integers(0, 2**64 - 1), ADDRESSES)
@@ -266,6 +277,12 @@ def test_when_the_contract_s_interface_is_read_then_its_terms_are_ours():
     assert Voucher.EIP712_TYPE in source
     joined = "".join(re.findall(r'"([^"]*)"', source))
     assert Terms.EIP712_TYPE in joined
+
+
+def test_when_the_quorum_s_source_is_read_then_its_rulings_are_ours():
+    source = (ROOT / "contracts/src/ArbiterQuorum.sol").read_text()
+    assert f'"{Verdict.EIP712_TYPE}"' in source
+    assert f'"{AuditVerdict.EIP712_TYPE}"' in source
 
 
 def test_when_keccak_is_taken_then_it_is_ethereum_s():
