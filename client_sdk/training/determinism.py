@@ -1,6 +1,7 @@
 """Settings and random states that make the same code give the same bits again.
 
-Covered: the same build of torch, instruction set, thread count and device class.
+Covered: the same build of torch, instruction set, thread count and device class. An operation
+that torch has no deterministic kernel for raises, see `explain`.
 Not covered: another thread count, instruction set, GPU model or torch build; these change bits.
 """
 
@@ -8,18 +9,28 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from typing import Any
 
 import numpy as np
 import torch
 
 from client_sdk.protocol.seed import stream_seed
+from client_sdk.training.errors import CheckpointMismatchError, NotBegunError
 
 # cuBLAS reads this when its handle is made; without it some products are not reproducible.
 CUBLAS_WORKSPACE_CONFIG = ":4096:8"
 
+# How torch refuses an operation without a deterministic kernel.
+_REFUSED = re.compile(r"(\S+) does not have a deterministic implementation")
+
 # Python's Mersenne Twister: 624 words and a position.
 _NUM_PYTHON_WORDS = 625
+
+
+def gpu_in_use() -> bool:
+    """Whether this process has used a GPU."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch's own lack
 
 
 def apply(*, seed: int, num_threads: int) -> None:
@@ -33,7 +44,18 @@ def apply(*, seed: int, num_threads: int) -> None:
         The run's seed.
     num_threads
         Threads of torch's CPU kernels.
+
+    Raises
+    ------
+    NotBegunError
+        When the GPU is in use already: cuBLAS has read its settings by then.
     """
+    before = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    if gpu_in_use() and before != CUBLAS_WORKSPACE_CONFIG:
+        raise NotBegunError(
+            "the GPU was used before training.begin(), so that its products may not be "
+            "reproducible: call begin() first"
+        )
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE_CONFIG
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
@@ -51,6 +73,25 @@ def seed_everything(seed: int) -> None:
     # The renter's code may use numpy's global generator, so it is seeded as well.
     np.random.seed(stream_seed(seed, "numpy") % 2**32)
     random.seed(stream_seed(seed, "python"))
+
+
+def explain(error: BaseException) -> str | None:
+    """What to do about an operation that torch has no deterministic kernel for.
+
+    Returns
+    -------
+    str or None
+        Names the operation and the ways out; None when `error` is about something else.
+    """
+    found = _REFUSED.match(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    return (
+        f"{found[1]} gives other bits each time it runs, so that no segment with it can be "
+        "replayed. Use an operation in its place that torch can do deterministically (the list is "
+        "in the documentation of torch.use_deterministic_algorithms), do this one on the CPU, or "
+        "order the job with `verification: metered`."
+    )
 
 
 def capture_random_state() -> dict[str, Any]:
@@ -78,7 +119,19 @@ def capture_random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set every global generator to what `capture_random_state` gave."""
+    """Set every global generator to what `capture_random_state` gave.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        When this process sees another number of GPUs.
+    """
+    saved_gpus = len(state.get("cuda", []))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if saved_gpus != gpus:
+        raise CheckpointMismatchError(
+            f"the checkpoint was written with {saved_gpus} GPUs in sight, here are {gpus}"
+        )
     torch.set_rng_state(state["torch"])
     python = state["python"]
     words = tuple(int(word) for word in python["words"])

@@ -7,22 +7,45 @@ import statistics
 # By name: the script sees another clock than this one, see `clock`.
 from time import monotonic, perf_counter
 
+import torch
+
+from client_sdk.training import determinism
+
+
+def wait_for_gpu() -> None:
+    """Wait until the GPU has done what it was told; returns at once when none is in use."""
+    if determinism.gpu_in_use():
+        torch.cuda.synchronize()
+
 
 class StepClock:
-    """Counts steps and keeps their seconds."""
+    """Counts steps and keeps their seconds.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    waits
+        Whether a step ends when its GPU work does. Without it a step is only as long as telling
+        the GPU what to do takes; with it GPU and script no longer overlap, which a run that is
+        paid for should.
+    """
+
+    def __init__(self, *, waits: bool = False) -> None:
+        self._waits = waits
         self._last_s = 0.0
         self._seconds: list[float] = []
         self.started_at_s = 0.0
 
     def start(self) -> None:
         """The loop starts now."""
+        if self._waits:
+            wait_for_gpu()
         self.started_at_s = monotonic()
         self._last_s = perf_counter()
 
     def tick(self) -> None:
         """A step ends now."""
+        if self._waits:
+            wait_for_gpu()
         now_s = perf_counter()
         self._seconds.append(now_s - self._last_s)
         self._last_s = now_s

@@ -116,7 +116,7 @@ def _execute(
 def _run_child(settings: dict[str, Any], script: Path, args: list[str]) -> None:
     """Run the script in this process, under a session that ends after segment 1."""
     from client_sdk.training import clock as clocks
-    from client_sdk.training import session
+    from client_sdk.training import determinism, session
 
     out_dir = Path(settings["out_dir"])
     out_dir.mkdir(parents=True)
@@ -140,8 +140,13 @@ def _run_child(settings: dict[str, Any], script: Path, args: list[str]) -> None:
     )
     sys.argv = [str(script), *args]
     sys.path.insert(0, str(script.parent.absolute()))
-    with clocks.installed(clock):
-        runpy.run_path(str(script), run_name="__main__")
+    try:
+        with clocks.installed(clock):
+            runpy.run_path(str(script), run_name="__main__")
+    except RuntimeError as error:
+        if advice := determinism.explain(error):
+            error.add_note(advice)
+        raise
 
 
 def _differences(whole: Path, again: Path) -> list[str]:

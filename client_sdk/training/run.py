@@ -96,7 +96,7 @@ class Run:
         self._trace = SegmentTrace(self._segment, self._step)
         self._metrics: dict[str, Metric] = {}
         self._indices: torch.Tensor | None = None
-        self._clock = StepClock()
+        self._clock = StepClock(waits=self._session.probe_steps is not None)
         self._started = self._open = False
         self._finish_requested = self._done = False
 

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     CANNOT_WRITE = 73  # the output folder is full, in bytes or files
     SCRIPT_RAISED = 80  # the renter's script raised
     SCRIPT_UNFINISHED = 81  # the script ended before its run did
-    NOT_REPLAYABLE = 82  # training state that no checkpoint can hold
+    NOT_REPLAYABLE = 82  # state that no checkpoint can hold, or an operation without fixed bits
     SCRIPT_EXITED = 83  # the script called sys.exit with something other than 0, or was killed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from client_sdk.protocol.records import metrics_to_json
 from client_sdk.training import clock as clocks
+from client_sdk.training import determinism
 from client_sdk.training import session as sessions
 from client_sdk.training.errors import (
     CheckpointError,
@@ -135,6 +136,8 @@ def _report_error(
     resuming = task.resume_dir is not None and observer.last_record is None
     code = _exit_code(error, resuming=resuming)
     text = describe(error, task.code_dir)
+    if advice := determinism.explain(error):
+        text += advice + "\n"
     control.send("error", kind=KIND_OF[code], code=int(code), text=text)
     # The script's own output goes to the renter's log, and so does what ended it.
     sys.stderr.write(text)
@@ -145,6 +148,8 @@ def _report_error(
 def _exit_code(error: BaseException, *, resuming: bool) -> ExitCode:
     match error:
         case UnreplayableError():
+            return ExitCode.NOT_REPLAYABLE
+        case RuntimeError() if determinism.explain(error):
             return ExitCode.NOT_REPLAYABLE
         case CheckpointError() if resuming:
             return ExitCode.BAD_CHECKPOINT

@@ -232,3 +232,15 @@ def test_when_a_metric_is_not_finite_then_the_event_is_still_json(run: Run) -> N
 def test_when_an_exit_code_means_an_error_then_somebody_has_to_act_on_it() -> None:
     assert set(KIND_OF) == set(ExitCode) - {ExitCode.OK}
     assert set(KIND_OF.values()) == set(ErrorKind)
+
+
+def test_when_an_operation_has_no_fixed_bits_then_the_renter_is_told_what_to_do(run: Run) -> None:
+    script = SCRIPT.replace(
+        "    run.record",
+        "    torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))\n    run.record",
+    )
+    code, events = run(script)
+
+    assert code is ExitCode.NOT_REPLAYABLE
+    assert events[-1]["kind"] == ErrorKind.JOB
+    assert "put_ gives other bits each time it runs" in events[-1]["text"]
