@@ -87,6 +87,7 @@ class StateRegistry:
     def capture(self, position: Mapping[str, int]) -> CapturedState:
         """Collect the state; `position` holds step and segment counters."""
         tensors: dict[str, torch.Tensor] = {}
+        devices: dict[str, str] = {}
         tree = {
             "modules": {n: _module_state(m, n, tensors) for n, m in self.modules.items()},
             "stateful": {
@@ -94,9 +95,10 @@ class StateRegistry:
                 for name, value in self._stateful.items()
             },
             "extra": {
-                name: encode(_extra_state(value), f"extra.{name}", tensors)
+                name: _encode_extra(value, f"extra.{name}", tensors, devices)
                 for name, value in self._extra.items()
             },
+            "devices": devices,
             "random": encode(determinism.capture_random_state(), "random", tensors),
             "position": dict(position),
         }
@@ -118,8 +120,9 @@ class StateRegistry:
             restore_module(module, name, tree["modules"][name], tensors)
         for name, value in self._stateful.items():
             _load_stateful(name, value, decode(tree["stateful"][name], tensors))
+        placed = {**tensors, **_moved(tensors, tree["devices"])}
         for name, value in self._extra.items():
-            _restore_extra(value, decode(tree["extra"][name], tensors))
+            _restore_extra(value, decode(tree["extra"][name], placed))
         determinism.restore_random_state(decode(tree["random"], tensors))
 
     def gradients(self) -> Iterator[torch.Tensor]:
@@ -213,12 +216,25 @@ def _restore_buffer(
 def _load_stateful(name: str, value: Any, state: Any) -> None:
     if name.startswith("scaler.") and not state:
         return  # a scaler that is switched off has an empty state and refuses to load it
+    options = _tensor_options(value) if isinstance(value, torch.optim.Optimizer) else []
     try:
         value.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointMismatchError(f"{name} refused its state: {error}") from error
     if isinstance(value, torch.optim.Optimizer):
         _undo_casts(value, state["state"])
+        for group, key, device in options:
+            value.param_groups[group][key] = value.param_groups[group][key].to(device)
+
+
+def _tensor_options(optimizer: torch.optim.Optimizer) -> list[tuple[int, str, torch.device]]:
+    """Options that are tensors, such as a learning rate on the GPU; load_state_dict moves them."""
+    return [
+        (index, key, option.device)
+        for index, group in enumerate(optimizer.param_groups)
+        for key, option in group.items()
+        if isinstance(option, torch.Tensor)
+    ]
 
 
 def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[Any, Any]) -> None:
@@ -260,6 +276,32 @@ def _extra_state(value: Any) -> Any:
             return value
         case _:
             return value.state_dict()
+
+
+def _encode_extra(
+    value: Any, path: str, tensors: dict[str, torch.Tensor], devices: dict[str, str]
+) -> JsonValue:
+    """Encode one registered object; `devices` gets the GPU of each tensor in a container.
+
+    Whatever else holds tensors is restored into tensors that are in their place already.
+    """
+    own: dict[str, torch.Tensor] = {}
+    encoded = encode(_extra_state(value), path, own)
+    if isinstance(value, dict | list):
+        devices.update((k, str(t.device)) for k, t in own.items() if t.device.type != "cpu")
+    tensors.update(own)
+    return encoded
+
+
+def _moved(
+    tensors: Mapping[str, torch.Tensor], devices: Mapping[str, str]
+) -> dict[str, torch.Tensor]:
+    """The tensors that belong on a GPU, there."""
+    try:
+        return {name: tensors[name].to(device) for name, device in devices.items()}
+    except (AssertionError, RuntimeError) as error:
+        wanted = ", ".join(sorted(set(devices.values())))
+        raise CheckpointMismatchError(f"the checkpoint needs {wanted}: {error}") from error
 
 
 def _restore_extra(value: Any, saved: Any) -> None:
