@@ -87,6 +87,6 @@ def validation_loss(model: CharTransformer, text: torch.Tensor, num_windows: int
     was_training = model.training
     model.eval()
     starts = torch.linspace(0, len(text) - CONTEXT - 1, num_windows).long()
-    loss = model.loss(windows(text, starts)).item()
+    loss = model.loss(windows(text, starts).to(model.positions.weight.device)).item()
     model.train(was_training)
     return loss

@@ -32,9 +32,9 @@ def schedule(step: int) -> float:
 
 
 def main() -> None:
-    training.begin()  # gridlease: seeds and deterministic kernels, before the model is built
+    device = training.begin().device  # gridlease: seeds, deterministic kernels; GPU if granted
     text, validation = load_text(training.data_path("stdlib"))  # gridlease: `data:`
-    model = CharTransformer()
+    model = CharTransformer().to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
@@ -42,7 +42,7 @@ def main() -> None:
     run = training.Run(model=model, optimizer=optimizer, scheduler=scheduler)  # gridlease
 
     for starts in run.batches(len(text) - CONTEXT, batch_size=BATCH_SIZE):  # gridlease
-        loss = model.loss(windows(text, starts))
+        loss = model.loss(windows(text, starts).to(device))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)

@@ -66,8 +66,9 @@ def accuracy(model: nn.Module, split: Split) -> float:
     """Share of a split's images that the model classifies right, from 0 to 1."""
     was_training = model.training
     model.eval()
+    images = split.images.to(next(model.parameters()).device)
     with torch.no_grad():
-        right = (model(split.images).argmax(1) == split.labels).float().mean().item()
+        right = (model(images).argmax(1).cpu() == split.labels).float().mean().item()
     model.train(was_training)
     return right
 

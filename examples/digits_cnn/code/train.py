@@ -34,10 +34,10 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def main() -> None:
-    training.begin()  # gridlease: seeds and deterministic kernels, before the model is built
+    device = training.begin().device  # gridlease: seeds, deterministic kernels; GPU if granted
     splits = load_splits(training.data_path("digits"))  # gridlease: the job file's `data:`
     train = splits["train"]
-    model = DigitsNet()
+    model = DigitsNet().to(device)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
@@ -46,7 +46,7 @@ def main() -> None:
 
     for indices in run.batches(len(train.labels), batch_size=BATCH_SIZE):  # gridlease
         images = augment(train.images[indices], run.generator)
-        loss = F.cross_entropy(model(images), train.labels[indices])
+        loss = F.cross_entropy(model(images.to(device)), train.labels[indices].to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
