@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,10 @@ _SOURCES = (
 
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/share/zoneinfo")
 """What of /usr a job sees: no /usr/local, no /usr/share, no headers."""
+
+DRIVER_FOLDERS = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")
+"""Where hosts that are containers or small virtual machines keep NVIDIA's libraries; elsewhere
+they lie in the system folders."""
 
 SYSTEM_LINKS = {"/bin": "usr/bin", "/lib": "usr/lib", "/lib64": "usr/lib64", "/sbin": "usr/bin"}
 
@@ -91,6 +95,11 @@ def _environment_paths() -> Iterator[Path]:
     yield prefix
 
 
+def driver_folders(candidates: Iterable[str] = DRIVER_FOLDERS) -> list[str]:
+    """Return those folders that hold the NVIDIA driver's library."""
+    return [name for name in candidates if (Path(name) / "libcuda.so.1").exists()]
+
+
 def runtime_mounts() -> RuntimeMounts:
     """Return how a job runs `worker_agent.runtime` with this worker's interpreter.
 
@@ -105,6 +114,8 @@ def runtime_mounts() -> RuntimeMounts:
             seen.append(path)
     mounts = [Mount(path, str(path)) for path in seen]
     mounts += [mount for mount in sources if mount.source.exists()]
+    driver = driver_folders()
+    mounts += [Mount(Path(name), name) for name in driver]
     env = {
         "PYTHONPATH": SOURCES_TARGET,
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -115,4 +126,6 @@ def runtime_mounts() -> RuntimeMounts:
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }
+    if driver:
+        env["LD_LIBRARY_PATH"] = ":".join(driver)
     return RuntimeMounts(tuple(mounts), (sys.executable,), env)
