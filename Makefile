@@ -7,13 +7,14 @@ FORGE := contracts/node_modules/.bin/forge
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit integration acceptance soak bench clean
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit integration acceptance soak bench gpu clean
 
 help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
 	@echo "make test   set up, then run every check and every test (what .ci/run calls)"
 	@echo "make check  the quick local loop: format, lint, types, import rules, unit tests"
 	@echo "make soak   deep fuzzing and chaos runs; make bench  benchmarks"
+	@echo "make gpu    checks and figures that need an NVIDIA GPU; fails where there is none"
 
 setup: $(VENV)/.installed contracts/node_modules/.installed
 
@@ -73,6 +74,12 @@ soak: setup
 
 bench: setup
 	$(PY) -m tests.bench
+
+# Needs a CUDA build of torch and a device; RESULTS is the file that takes the outcome.
+RESULTS ?= docs/results.md
+gpu: setup
+	$(PY) -m pytest tests/gpu -m gpu --results $(RESULTS)
+	$(PY) -m tests.bench.proof_overhead --device cuda --results $(RESULTS)
 
 clean:
 	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .gridlease

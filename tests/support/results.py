@@ -1,4 +1,7 @@
-"""The last results of long runs, with commit and machine, kept in docs/results.md."""
+"""The last results of long runs, with commit and machine, kept in docs/results.md.
+
+Where the tree was copied without its history, the variable RESULTS_COMMIT names the commit.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results.md"
 HEADER = (
     "# Results of long runs\n\n"
-    "Written by `make bench` and `make soak`. Each section is the last run of its name.\n"
+    "Written by `make bench`, `make soak` and `make gpu`. "
+    "Each section is the last run of its name.\n"
 )
 
 
@@ -40,7 +44,24 @@ def _where() -> str:
     )
 
 
+def gpu_facts() -> str:
+    """Model, memory, driver and torch build of this machine's first GPU, as one sentence."""
+    import torch
+
+    from worker_agent.hardware.nvml import read_gpus
+
+    inventory = read_gpus()
+    gpu = inventory.gpus[0]
+    return (
+        f"GPU {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB), driver {inventory.driver}, "
+        f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN "
+        f"{torch.backends.cudnn.version()}."
+    )
+
+
 def _commit() -> str:
+    if named := os.environ.get("RESULTS_COMMIT"):
+        return named
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=ROOT,
