@@ -12,7 +12,7 @@ from hypothesis import settings
 # Shared helpers are imported as `tests.support...`, whatever the folder pytest was started in.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.results import RESULTS, gpu_facts, record
+from tests.support.results import RESULTS, gpu_facts, outcome_table, record
 
 # A loaded machine is slow, which is no failure of the code under test.
 settings.register_profile("gridlease", deadline=None)
@@ -44,8 +44,8 @@ def pytest_terminal_summary(
     ):
         return
     counts = {name: len(stats.get(name, [])) for name in ("passed", "failed", "error")}
-    rows = [
-        f"| {report.nodeid} | {report.outcome} | {report.duration:.0f} |"
+    outcomes = [
+        (report.nodeid, report.outcome, report.duration)
         for name in ("passed", "failed", "error")
         for report in stats.get(name, [])
     ]
@@ -54,7 +54,6 @@ def pytest_terminal_summary(
     record(
         _RECORDED[marker],
         f"{facts}{counts['passed']} passed, {counts['failed'] + counts['error']} failed, "
-        f"{took_s:.0f} s.\n\n"
-        "| Test | Outcome | Seconds |\n|---|---|---|\n" + "\n".join(rows),
+        f"{took_s:.0f} s.\n\n{outcome_table(outcomes)}",
         config.getoption("results"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,20 +60,20 @@ def test_when_a_segment_is_computed_wrongly_then_its_state_hash_differs(
     assert wrong["state_hash"] != honest["state_hash"]
 
 
-@pytest.mark.parametrize(
-    ("name", "data"), [("digits_cnn", "digits"), ("char_transformer", "stdlib")]
-)
-def test_when_an_example_is_checked_then_it_can_be_replayed_on_this_gpu(
-    name: str, data: str, tmp_path: Path
+def test_when_the_examples_are_checked_then_they_can_be_replayed_on_this_gpu(
+    tmp_path: Path,
 ) -> None:
-    example = trainings.EXAMPLES / name
-    if data == "digits":
-        (tmp_path / data).symlink_to(example / "data/digits.safetensors")
-    else:
-        text = runpy.run_path(str(example / "prepare.py"))["standard_library_text"](200_000)
-        (tmp_path / data).write_text(text)
+    transformer = trainings.EXAMPLES / "char_transformer"
+    digits = trainings.EXAMPLES / "digits_cnn"
+    text = runpy.run_path(str(transformer / "prepare.py"))["standard_library_text"](200_000)
+    (tmp_path / "stdlib").write_text(text)
+    (tmp_path / "digits").symlink_to(digits / "data/digits.safetensors")
     options = LocalOptions(segment_steps=5, data_dir=tmp_path)
 
-    report = check_replay(example / "code/train.py", options=options)
+    def check(example: Path) -> ReplayReport:
+        return check_replay(example / "code/train.py", options=options)
 
-    assert report == ReplayReport(same=True, differences=())
+    with ThreadPoolExecutor() as pool:
+        reports = list(pool.map(check, (transformer, digits)))
+
+    assert reports == [ReplayReport(same=True, differences=())] * 2

@@ -23,7 +23,9 @@ POSITION = {"segment": 0, "step": 3}
 
 
 @pytest.fixture(autouse=True)
-def begun(tmp_path: Path) -> Iterator[None]:
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Other tests used the GPU of this process already, which `begin` would refuse.
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", determinism.CUBLAS_WORKSPACE_CONFIG)
     session.uninstall()
     training.begin(training.LocalOptions(segment_steps=2, max_segments=1, output_dir=tmp_path))
     yield

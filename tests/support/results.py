@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def _where() -> str:
         f"{platform.machine()}, {os.cpu_count()} cores ({_cpu()}), "
         f"Python {platform.python_version()}."
     )
+
+
+def outcome_table(outcomes: Iterable[tuple[str, str, float]]) -> str:
+    """One row for each test function and outcome: how many cases, and their seconds together.
+
+    Parameters
+    ----------
+    outcomes
+        Node id, outcome and seconds of each case.
+    """
+    cases: dict[tuple[str, str], list[float]] = {}
+    for nodeid, outcome, seconds in outcomes:
+        cases.setdefault((nodeid.partition("[")[0], outcome), []).append(seconds)
+    rows = [f"| {t} | {len(s)} | {o} | {sum(s):.0f} |" for (t, o), s in cases.items()]
+    return "| Test | Cases | Outcome | Seconds |\n|---|---|---|---|\n" + "\n".join(rows)
 
 
 def gpu_facts() -> str:
