@@ -278,7 +278,9 @@ class ArtifactTooLarge(TooLarge):
 class QuotaExceeded(Full):
     """The account stores too much."""
 
-    what_to_do = "Store less: smaller data, or checkpoints less often. Sending it again is no use."
+    what_to_do = (
+        "Store less, or wait until artifacts of ended jobs are removed (artifact_ttl_s after)."
+    )
 
 
 class StoreFull(Full):

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     """Uploads of one account that may be on their way at one time."""
     max_uploads: int = Field(default=64, gt=0)
     """Uploads of all accounts that may be on their way at one time."""
+    artifact_ttl_s: int = Field(default=30 * 86_400, gt=0)
+    """How long an artifact is kept after it was stored, or last needed by an order, a lease or an
+    audit that has ended since."""
     upload_s: float = Field(default=3_600.0, gt=0)
     """How long one upload may take."""
     max_frame_bytes: int = Field(default=64 << 10, gt=0)

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from client_sdk.protocol.states import (
+    ORDER_TRANSITIONS,
+    AuditState,
+    LeaseState,
+    OrderState,
+    successors,
+)
 from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.states import ArtifactState
-from marketplace.models import Artifact, ArtifactAccess, Upload
+from marketplace.models import Artifact, ArtifactAccess, Audit, Lease, Order, Upload
 
 OWNER = "owner"
 
@@ -115,6 +122,72 @@ async def grant(
     ]
     if rows:
         await session.execute(upsert(session)(ArtifactAccess).on_conflict_do_nothing(), rows)
+
+
+async def own(session: AsyncSession, digest: str, account: str, now: datetime) -> None:
+    """Write that an account stored an artifact; storing it again keeps it for longer."""
+    insert = upsert(session)
+    await session.execute(
+        insert(ArtifactAccess)
+        .values(hash=digest, account=account, reason=OWNER, created_at=now)
+        .on_conflict_do_update(
+            index_elements=["hash", "account", "reason"], set_={"created_at": now}
+        )
+    )
+
+
+async def expire_unneeded(session: AsyncSession, cutoff: datetime) -> int:
+    """Give up the artifacts that nobody has needed since a time; return how many.
+
+    An artifact is needed by who stored it after that time, by open orders, by leases that are not
+    closed, by audits that go on, by those of them that ended after that time, and by an upload of
+    the same bytes that is on its way.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        # A grant waits until this is over, and its order then asks for the artifact again.
+        await session.execute(text("LOCK TABLE artifact_access IN SHARE ROW EXCLUSIVE MODE"))
+    of_lease = (
+        (Lease.chain_id == Order.chain_id)
+        & (Lease.contract == Order.contract)
+        & (Lease.lease_id == Order.lease_id)
+    )
+    running = or_(Lease.state != LeaseState.CLOSED, Lease.closed_at > cutoff)
+    opened = (Order.state == OrderState.OPENED) & or_(Lease.lease_id.is_(None), running)
+    waiting = [state for state, after in ORDER_TRANSITIONS.items() if OrderState.EXPIRED in after]
+    orders = (
+        select(Order.order_id)
+        .outerjoin(Lease, of_lease)
+        .where(or_(Order.state.in_(waiting), Order.updated_at > cutoff, opened))
+    )
+    leases = select(Lease.lease_id).where(running)
+    ended = [state for state in AuditState if successors(state) <= {AuditState.RULED}]
+    audits = select(Audit.audit_id).where(or_(Audit.state.not_in(ended), Audit.updated_at > cutoff))
+    access = ArtifactAccess
+    needed = select(access.hash).where(
+        or_(
+            (access.reason == OWNER) & (access.created_at > cutoff),
+            access.reason.in_(union_all(orders, leases, audits)),
+        )
+    )
+    where = (Artifact.hash.not_in(needed), Artifact.hash.not_in(select(Upload.hash)))
+    return await transitions.move(session, Artifact, where, ArtifactState.EXPIRED)
+
+
+async def expired(session: AsyncSession, limit: int) -> list[str]:
+    """Return artifacts that are being removed."""
+    query = select(Artifact.hash).where(Artifact.state == ArtifactState.EXPIRED)
+    return list(await session.scalars(query.order_by(Artifact.hash).limit(limit)))
+
+
+async def remove(session: AsyncSession, digests: Collection[str]) -> None:
+    """Remove the rows of artifacts whose bytes are gone, and who could read them."""
+    gone = select(Artifact.hash).where(
+        Artifact.hash.in_(digests), Artifact.state == ArtifactState.EXPIRED
+    )
+    await session.execute(delete(ArtifactAccess).where(ArtifactAccess.hash.in_(gone)))
+    await session.execute(
+        delete(Artifact).where(Artifact.hash.in_(digests), Artifact.state == ArtifactState.EXPIRED)
+    )
 
 
 async def revoke(session: AsyncSession, account: str, reason: str) -> None:

@@ -25,6 +25,7 @@ from marketplace.outbox.kinds import ARTIFACT_CHECK
 from marketplace.store.base import hash_of
 
 _RETRY_S: Final = 5
+_COLLECT_AT_ONCE: Final = 1_000
 _STORING_GRACE: Final = timedelta(minutes=10)
 """A body that has come must still go to the store, which may be far away."""
 
@@ -45,6 +46,9 @@ async def reserve(
     settings = market.settings
     await repository.lock_uploads(session)
     await repository.drop_expired_uploads(session, now)
+    found = await repository.find(session, digest)
+    if found is not None and found.state == ArtifactState.EXPIRED:
+        raise UploadsBusy("An old artifact of this hash is being removed.", retry_after_s=_RETRY_S)
     own_uploads, own_bytes = await repository.on_their_way(session, caller)
     uploads, coming_bytes = await repository.on_their_way(session)
     if own_uploads >= settings.max_account_uploads or uploads >= settings.max_uploads:
@@ -68,10 +72,29 @@ async def reserve(
     return upload.upload_id
 
 
+async def collect(market: Market, now: datetime) -> int:
+    """Remove artifacts that nobody has needed for ``artifact_ttl_s``; return how many.
+
+    First their state says that they go, which no reader and no order passes over; then their bytes
+    are removed, then their rows. Whatever stops in between is done by the next collection.
+    """
+    cutoff = now - timedelta(seconds=market.settings.artifact_ttl_s)
+    async with market.database.writing() as session:
+        await repository.lock_uploads(session)
+        await repository.expire_unneeded(session, cutoff)
+    async with market.database.reading() as session:
+        expired = await repository.expired(session, _COLLECT_AT_ONCE)
+    for digest in expired:
+        await market.store.delete(digest)
+    async with market.database.writing() as session:
+        await repository.remove(session, expired)
+    return len(expired)
+
+
 async def stored(session: AsyncSession, digest: str, size: int, caller: str, now: datetime) -> None:
     """Write that an account stored an artifact, and order a check of what the store holds."""
     await repository.add(session, digest, size, now)
-    await repository.grant(session, [digest], caller, repository.OWNER, now)
+    await repository.own(session, digest, caller, now)
     key = f"{ARTIFACT_CHECK}:{digest}:{int(now.timestamp())}"
     await outbox.add(session, ARTIFACT_CHECK, key, {"hash": digest}, now=now)
 

@@ -1,4 +1,4 @@
-"""Reads stored artifacts back."""
+"""Reads stored artifacts back, and removes those that nobody needs."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def handler(market: Market) -> Handler:
         return Done({"whole": await service.check(market, payload["hash"], now())})
 
     return check
+
+
+def collector(market: Market) -> Handler:
+    """Return the handler that removes artifacts."""
+
+    async def collect(_payload: Mapping[str, Any]) -> Outcome:
+        return Done({"removed": await service.collect(market, now())})
+
+    return collect

@@ -42,12 +42,15 @@ class ArtifactState(StrEnum):
 
     STORED = "stored"  # its bytes matched its hash when they came
     DAMAGED = "damaged"  # a later check found other bytes, or none
+    EXPIRED = "expired"  # nobody needs it any more; its bytes are being removed
 
 
 ARTIFACT_MOVES: Final[Mapping[ArtifactState, frozenset[ArtifactState]]] = {
-    ArtifactState.STORED: frozenset({ArtifactState.DAMAGED}),
+    ArtifactState.STORED: frozenset({ArtifactState.DAMAGED, ArtifactState.EXPIRED}),
     # Whoever has the bytes can send them again.
-    ArtifactState.DAMAGED: frozenset({ArtifactState.STORED}),
+    ArtifactState.DAMAGED: frozenset({ArtifactState.STORED, ArtifactState.EXPIRED}),
+    # Its row goes with its bytes.
+    ArtifactState.EXPIRED: frozenset(),
 }
 
 

@@ -97,8 +97,12 @@ async def place(
     if await repository.num_open(session, scope, caller) >= market.settings.max_open_orders:
         raise TooManyOrders(f"At most {market.settings.max_open_orders} orders may be open.")
     offer = await _standing_offer(session, market, placing, now)
-    await artifacts.sizes(session, artifact_hashes(placing.artifacts), caller)
+    hashes = artifact_hashes(placing.artifacts)
+    await artifacts.sizes(session, hashes, caller)
     row = _new_row(market, placing, offer, digest, now)
+    # The order needs them from here on; asked again, for until then they could be collected.
+    await artifact_rows.grant(session, hashes, caller, row.order_id, now)
+    await artifacts.sizes(session, hashes, caller)
     session.add(row)
     jobs.create(session, row, now)
     note(session, caller, "order.placed", row.order_id, now)

@@ -16,10 +16,17 @@ from marketplace.leases import relay as lease_relay
 from marketplace.offers import service as offers
 from marketplace.orders import service as orders
 from marketplace.outbox import repository
-from marketplace.outbox.kinds import ARTIFACT_CHECK, CHORES, FAUCET, RELAY_MAINTAIN
+from marketplace.outbox.kinds import (
+    ARTIFACT_CHECK,
+    ARTIFACT_COLLECT,
+    CHORES,
+    FAUCET,
+    RELAY_MAINTAIN,
+)
 from marketplace.outbox.service import Done, Handler, Outcome
 
 EVERY_S = 2
+_COLLECT_EVERY_S = 600
 _FORGET_AFTER = timedelta(days=1)
 
 
@@ -27,6 +34,8 @@ async def order(session: AsyncSession, moment: datetime) -> None:
     """Order the upkeep of the present slot of time, once."""
     for kind in (CHORES, RELAY_MAINTAIN):
         await repository.add(session, kind, f"{kind}:{slot_of(moment)}", {}, now=moment)
+    key = f"{ARTIFACT_COLLECT}:{int(moment.timestamp()) // _COLLECT_EVERY_S}"
+    await repository.add(session, ARTIFACT_COLLECT, key, {}, now=moment)
 
 
 def slot_of(moment: datetime) -> int:
@@ -50,7 +59,8 @@ def handler(market: Market) -> Handler:
             await repository.forget(
                 session, [CHORES, RELAY_MAINTAIN], moment - timedelta(minutes=10)
             )
-            await repository.forget(session, [ARTIFACT_CHECK, FAUCET], moment - _FORGET_AFTER)
+            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET]
+            await repository.forget(session, daily, moment - _FORGET_AFTER)
         async with market.database.writing() as session:
             due = await lease_relay.order_due(session, market, moment)
         market.uploads.sweep()

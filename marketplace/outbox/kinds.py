@@ -6,6 +6,8 @@ from typing import Final
 
 ARTIFACT_CHECK: Final = "artifact.check"
 """Read a stored artifact back and compare its hash."""
+ARTIFACT_COLLECT: Final = "artifact.collect"
+"""Remove artifacts that nobody needs any more."""
 AUDIT_DRAW: Final = "audit.draw"
 """Draw the audits of a confirmed commit."""
 RECEIPT_WRITE: Final = "receipt.write"

@@ -22,6 +22,7 @@ from marketplace.leases import tasks as lease_tasks
 from marketplace.outbox import chores
 from marketplace.outbox.kinds import (
     ARTIFACT_CHECK,
+    ARTIFACT_COLLECT,
     AUDIT_DRAW,
     CHORES,
     FAUCET,
@@ -80,6 +81,7 @@ def build_handlers(market: Market) -> Mapping[str, Handler]:
     faucet = Relay(market, chain, settings.faucet_key_file)
     return {
         ARTIFACT_CHECK: artifact_tasks.handler(market),
+        ARTIFACT_COLLECT: artifact_tasks.collector(market),
         AUDIT_DRAW: audit_tasks.handler(market, chain),
         RECEIPT_WRITE: receipt_tasks.handler(market),
         CHORES: chores.handler(market),

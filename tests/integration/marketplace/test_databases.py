@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from marketplace import schema
+from marketplace.artifacts import repository as artifacts
 from marketplace.artifacts import service
 from marketplace.clock import now
 from marketplace.database import Database
@@ -117,4 +118,28 @@ async def test_when_many_uploads_start_at_once_then_no_limit_is_passed(
     for settings, account in ((slots, "0x1"), (room, "0x2")):
         begun = await asyncio.gather(*(start(settings, account) for _ in range(12)))
         assert len([upload for upload in begun if upload]) == 3
+    await database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_artifacts_are_collected_then_only_the_unneeded_ones_go(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database = Database(_url(kind, tmp_path, postgres))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    old, new, moment = "1" * 64, "2" * 64, now()
+    async with database.writing() as session:
+        for digest, age_s in ((old, 3_600), (new, 0)):
+            at = moment - timedelta(seconds=age_s)
+            await artifacts.add(session, digest, 1, at)
+            await artifacts.own(session, digest, "0x1", at)
+    async with database.writing() as session:
+        cutoff = moment - timedelta(seconds=60)
+        assert await artifacts.expire_unneeded(session, cutoff) == 1
+    async with database.writing() as session:
+        assert await artifacts.expired(session, 10) == [old]
+        await artifacts.remove(session, [old, new])
+        assert await artifacts.find(session, old) is None
+        assert await artifacts.owns(session, new, "0x1")
     await database.close()

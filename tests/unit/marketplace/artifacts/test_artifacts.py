@@ -14,7 +14,7 @@ from marketplace.artifacts import repository, service
 from marketplace.clock import now
 from marketplace.errors import QuotaExceeded, StoreFull
 from marketplace.store.folder import FolderArtifactStore
-from tests.support.market import OTHER, RENTER, World, content, open_world
+from tests.support.market import OPERATOR, OTHER, RENTER, World, content, open_world, rent
 
 DATA = bytes(range(256)) * 20
 
@@ -147,6 +147,68 @@ async def test_when_an_upload_never_ends_then_it_is_given_up(tmp_path: Path) -> 
         assert list(world.market.uploads.folder.glob("*")) == []
         async with world.market.database.reading() as session:
             assert await repository.on_their_way(session) == (0, 0)
+
+
+async def _after(world: World, days: float) -> int:
+    return await service.collect(world.market, now() + timedelta(days=days))
+
+
+async def test_when_nobody_needs_an_artifact_then_it_is_removed_after_its_time(
+    world: World,
+) -> None:
+    digest = await world.put(RENTER, DATA)
+    assert await _after(world, 29) == 0
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).content == DATA
+    assert await _after(world, 31) == 1
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).status_code == 404
+    assert await world.market.store.size(digest) is None
+    async with world.market.database.reading() as session:
+        assert await repository.all_bytes(session) == 0
+        assert await repository.stored_bytes(session, RENTER.address.lower()) == 0
+    assert await world.put(RENTER, DATA) == digest
+
+
+async def test_when_an_order_or_a_lease_needs_artifacts_then_they_stay(world: World) -> None:
+    rented = await rent(world)
+    stray = await world.put(RENTER, DATA)
+    assert await _after(world, 365) == 1
+    assert await world.market.store.size(stray) is None
+    listed = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/artifacts")).json()
+    paths = [f"/artifacts/{artifact['hash']}" for artifact in listed["artifacts"]]
+    assert paths
+    for path in paths:
+        assert (await world.request(OPERATOR, "GET", path)).status_code == 200
+    await world.apply(
+        world.event("Closed", lease_id=rented.lease_id, cause=1, paid_segments=0, refund="0")
+    )
+    closed_at = (await world.lease_facts(rented.lease_id)).closed_at
+    late = max(closed_at, now()) + timedelta(days=31)
+    assert await service.collect(world.market, late) == len(paths)
+    for path in paths:
+        assert (await world.request(RENTER, "GET", path)).status_code == 404
+
+
+async def test_when_a_collection_broke_off_then_the_next_one_ends_it(world: World) -> None:
+    digest = await world.put(RENTER, DATA)
+    async with world.market.database.writing() as session:
+        assert await repository.expire_unneeded(session, now() + timedelta(days=1)) == 1
+    path = f"/artifacts/{digest}"
+    assert (await world.request(RENTER, "GET", path)).status_code == 404
+    busy = await world.request(RENTER, "PUT", path, content=DATA)
+    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "uploads_busy")
+    assert await _after(world, 0) == 1
+    assert await world.put(RENTER, DATA) == digest
+
+
+async def test_when_the_same_bytes_are_on_their_way_then_they_are_not_removed(
+    world: World,
+) -> None:
+    digest = await world.put(RENTER, DATA)
+    async with world.market.database.writing() as session:
+        address = OTHER.address.lower()
+        await service.reserve(session, world.market, digest, 1, address, now())
+    assert await _after(world, 31) == 0
+    assert (await world.request(RENTER, "GET", f"/artifacts/{digest}")).content == DATA
 
 
 async def test_when_a_body_is_too_large_then_it_is_cut_off(tmp_path: Path) -> None:
