@@ -155,7 +155,7 @@ def differences(files: Mapping[str, str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when done and in agreement, 1 when not."""
+    """Run the command line; 0 when done and as committed, 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m contracts.build", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare only; fail on a difference")
     options = parser.parse_args(arguments)
