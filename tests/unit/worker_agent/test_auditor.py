@@ -1,0 +1,256 @@
+"""What an auditor does with a result: who is challenged, when, and who is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk.protocol.records import SegmentRecord
+from client_sdk.protocol.states import AuditKind, AuditState
+from tests.fakes import parties
+from tests.fakes.cases import AUDIT_ID, WINDOW_S, Committed, Run, ScriptedAuditor
+from worker_agent.audit import Auditor, agrees
+from worker_agent.errors import JobFailed, ProviderFault
+from worker_agent.replay import CheckpointUnusable
+
+Make = Callable[..., ScriptedAuditor]
+
+
+@pytest.fixture
+def lease() -> Committed:
+    return Committed.make()
+
+
+@pytest.fixture
+def make(tmp_path: Path, lease: Committed) -> Iterator[Make]:
+    made: list[ScriptedAuditor] = []
+
+    def build(**results: Run) -> ScriptedAuditor:
+        auditor = ScriptedAuditor(tmp_path / "auditor", lease, results)
+        made.append(auditor)
+        return auditor
+
+    yield build
+    for auditor in made:
+        auditor.close()
+        auditor.context.journal.close()
+
+
+def other(record: SegmentRecord) -> SegmentRecord:
+    """The same segment with another result, in the last byte only."""
+    changed = record.state_hash[:-1] + bytes([record.state_hash[-1] ^ 1])
+    return replace(record, state_hash=changed)
+
+
+def compare(auditor: ScriptedAuditor, lease: Committed, first: SegmentRecord | None) -> None:
+    """Compare a result that was reported before."""
+    case = lease.case()
+    auditor.remember(case, "first", first)
+    auditor.step(auditor.at, case)
+
+
+@pytest.mark.parametrize("field", ["state_hash", "end_step", "final"])
+def test_when_one_field_of_the_end_differs_then_it_is_no_agreement(
+    lease: Committed, field: str
+) -> None:
+    record, opening = lease.records[1], lease.opening(1)
+    assert agrees(record, opening)
+    changed: Any = {
+        "state_hash": other(record).state_hash,
+        "end_step": opening.end_step + 1,
+        "final": True,
+    }[field]
+    assert not agrees(record, replace(opening, **{field: changed}))
+
+
+def test_when_the_own_result_is_the_opened_one_then_it_says_agreed(
+    lease: Committed, make: Make
+) -> None:
+    compare(make(), lease, lease.records[1])
+    assert lease.row["outcome"]["result"] == "agreed"
+    assert not lease.challenges
+
+
+def test_when_a_second_run_confirms_the_difference_then_it_is_challenged(
+    lease: Committed, make: Make
+) -> None:
+    mine = other(lease.records[1])
+    auditor = make(second=mine)
+    compare(auditor, lease, mine)
+    (challenged,) = lease.challenges
+    assert (challenged.segment, challenged.challenger) == (1, parties.AUDITOR.address)
+    assert lease.row["outcome"]["result"] == "mismatch"
+    assert auditor.runs == ["second"]
+
+
+@pytest.mark.parametrize("second", ["right", "third value", "fails"])
+def test_when_the_second_run_does_not_confirm_it_then_nobody_is_challenged(
+    lease: Committed, make: Make, second: str
+) -> None:
+    results: dict[str, Run] = {
+        "right": lease.records[1],
+        "third value": replace(lease.records[1], state_hash=b"\xee" * 32),
+        "fails": ProviderFault("no memory"),
+    }
+    compare(make(second=results[second]), lease, other(lease.records[1]))
+    assert not lease.challenges
+    assert lease.row["outcome"] is None
+
+
+def test_when_a_checkpoint_is_unusable_twice_then_it_is_challenged(
+    lease: Committed, make: Make
+) -> None:
+    compare(make(second=CheckpointUnusable("torn")), lease, None)
+    assert len(lease.challenges) == 1
+
+
+def test_when_a_checkpoint_is_usable_the_second_time_then_nobody_is_challenged(
+    lease: Committed, make: Make
+) -> None:
+    compare(make(second=lease.records[1]), lease, None)
+    assert not lease.challenges
+
+
+def test_when_the_window_leaves_no_time_for_a_second_run_then_it_is_challenged_at_once(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S - 5)
+    compare(auditor, lease, other(lease.records[1]))
+    assert len(lease.challenges) == 1
+    assert auditor.runs == []
+
+
+@pytest.mark.parametrize("change", [{"salt": b"\x09" * 32}, {"segment": 2}, {"up_to": 3}])
+def test_when_the_opening_is_not_of_the_commit_then_it_is_no_answer(
+    lease: Committed, make: Make, change: dict[str, Any]
+) -> None:
+    # The state in it is the right one, but the commit does not bind it.
+    auditor = make()
+    case = lease.case(opening=lease.opening(1, **change))
+    auditor.remember(case, "first", lease.records[1])
+    auditor.step(auditor.at, case)
+    assert (lease.row["outcome"], lease.challenges) == (None, [])
+
+
+def execute(auditor: ScriptedAuditor, lease: Committed) -> None:
+    auditor.step(auditor.at, lease.case(state=AuditState.INPUTS_READY, opening=None))
+
+
+def test_when_the_run_is_over_then_its_state_is_reported_and_survives_a_restart(
+    lease: Committed, make: Make
+) -> None:
+    execute(make(first=lease.records[1]), lease)
+    assert lease.row["report"]["report"]["state_hash"] == "0x" + lease.records[1].state_hash.hex()
+    again = make()
+    case = lease.case()
+    assert again.recall(case, "first") == (True, lease.records[1])
+    again.step(again.at, case)
+    assert (again.runs, lease.row["outcome"]["result"]) == ([], "agreed")
+
+
+def test_when_the_state_claims_another_place_in_the_job_then_a_zero_state_is_reported(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make(first=lease.records[1])
+    auditor.first_step = 7
+    execute(auditor, lease)
+    assert lease.row["report"]["report"]["state_hash"] == "0x" + "00" * 32
+
+
+def test_when_the_job_fails_here_then_nothing_is_said_against_the_provider(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make(first=JobFailed("no such module", 80))
+    execute(auditor, lease)
+    assert (lease.row["state"], lease.challenges) == ("inputs_ready", [])
+    assert auditor.recall(lease.case(), "first") == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "challenged"), [(WINDOW_S, False), (8, False), (4, True), (-1, False)]
+)
+def test_when_the_provider_is_silent_then_it_is_challenged_just_before_the_window_closes(
+    lease: Committed, make: Make, left_s: int, challenged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S - left_s)
+    auditor.step(auditor.at, lease.case(state=AuditState.ASSIGNED, opening=None))
+    assert bool(lease.challenges) is challenged
+    assert lease.row["outcome"] is None, "silence is no comparison"
+
+
+def test_when_the_provider_had_no_time_yet_then_its_silence_is_not_challenged(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S - 4)
+    auditor.step(auditor.at, lease.case(state=AuditState.ASSIGNED, opening=None))
+    assert not lease.challenges
+
+
+@pytest.mark.parametrize(("disputed", "challenged"), [(3, True), (1, False), (0, False)])
+def test_when_there_is_a_dispute_then_only_a_lower_segment_may_be_pointed_at(
+    lease: Committed, make: Make, disputed: int, challenged: bool
+) -> None:
+    auditor = make()
+    lease.challenge(disputed)
+    lease_now = lease.chain.lease(lease.lease_id)
+    assert auditor._may_challenge(lease_now, lease.case(1)) is challenged
+
+
+def test_when_a_segment_is_paid_or_not_committed_then_it_cannot_be_challenged(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make()
+    now = lease.chain.lease(lease.lease_id)
+    assert auditor._may_challenge(now, lease.case(1))
+    assert not auditor._may_challenge(replace(now, paid=2), lease.case(1))
+    assert not auditor._may_challenge(replace(now, pending=1), lease.case(1))
+
+
+def test_when_the_escrow_may_not_pull_the_bond_yet_then_it_is_allowed_first(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auditor = make(second=other(lease.records[1]))
+    real = lease.chain.view
+    monkeypatch.setattr(
+        lease.chain, "view", lambda v, **k: 0 if v.name == "TestToken.allowance" else real(v, **k)
+    )
+    compare(auditor, lease, other(lease.records[1]))
+    kinds = [key.split(":")[0] for key in auditor.context.sender.sent]  # type: ignore[attr-defined]
+    assert kinds == ["approve", "challenge"]
+
+
+def test_when_a_row_is_of_the_other_kind_then_no_auditor_works_on_it(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make()
+    auditor.tick()
+    commit = lease.case().commit
+    pool = [parties.AUDITOR.address]
+    lease.market._add_audit("arbitration", lease.lease_id, 1, pool[0], commit, None)
+    auditor.tick()
+    taken = set(auditor._working)
+    assert taken == set(), AuditKind.ARBITRATION
+
+
+@pytest.mark.parametrize("over", ["paid", "closed"])
+def test_when_nothing_can_be_changed_any_more_then_no_time_is_spent(
+    lease: Committed, make: Make, over: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S)
+    terms = lease.terms.abi_tuple()
+    call = lease.chain.escrow.settle(terms) if over == "paid" else lease.chain.escrow.close(terms)
+    lease.chain.execute(call, lease.terms.operator)
+    stepped: list[str] = []
+    monkeypatch.setattr(auditor, "step", lambda *_: stepped.append(AUDIT_ID))
+    monkeypatch.setattr("worker_agent.examine.check_case", lambda *_: lease.case())
+    auditor._guarded(auditor.at, lease.view())
+    assert stepped == []
