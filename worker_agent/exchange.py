@@ -96,8 +96,8 @@ def parse_audit(value: object) -> AuditView:
         reader = Reader(value, "audit")
         commit = reader.inner("commit")
         pool = None
-        if reader.has("pool"):
-            pool = reader.items("pool", checksum_address)
+        if reader.has("draw") and (draw := reader.inner("draw")).has("auditors"):
+            pool = draw.items("auditors", checksum_address)
         return AuditView(
             audit_id=check_id(reader.raw("audit_id"), IdKind.AUDIT, "audit_id"),
             kind=AuditKind(reader.text("kind", max_length=32)),

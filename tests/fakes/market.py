@@ -135,7 +135,7 @@ class FakeMarket:
             "auditor_key": row["key"],
             "auditor_key_signature": row["signature"],
             "commit": {"up_to": commit.up_to, "root": "0x" + commit.root.hex()},
-            "pool": pool,
+            "draw": {} if pool is None else {"auditors": pool},
             "inputs": None,
             "reported": False,
             "report": None,

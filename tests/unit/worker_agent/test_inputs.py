@@ -186,7 +186,9 @@ AUDIT: dict[str, Any] = {
 def test_when_an_audit_is_read_then_every_field_is_checked() -> None:
     task = parse_audit(AUDIT)
     assert (task.kind, task.segment, task.auditor) == (AuditKind.AUDIT, 3, ADDRESS)
-    assert parse_audit({**AUDIT, "pool": [ADDRESS.lower()]}).pool == (ADDRESS,)
+    assert task.pool is None
+    drawn = parse_audit({**AUDIT, "draw": {"auditors": [ADDRESS.lower()], "num_samples": 1}})
+    assert drawn.pool == (ADDRESS,)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_when_an_audit_is_malformed_then_it_is_refused(change: dict[str, Any]) -
 
 def test_when_base64_or_addresses_are_malformed_then_they_are_refused() -> None:
     assert parse_base64("YWJj", "key", 10) == b"abc"
-    for value in (7, "a", "YWJj" * 10):
+    for value in (7, "a", "YWJj" * 10, "YWJj" * 4):
         with pytest.raises(MessageError):
             parse_base64(value, "key", 10)
     with pytest.raises(MessageError):

@@ -1,0 +1,209 @@
+"""Who is drawn for a commit, and what becomes of audits when the chain moves on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from client_sdk.protocol.addresses import same_address
+from marketplace import models
+from marketplace.audits import repository, service
+from marketplace.clock import now
+from marketplace.domain.events import EventRecord
+from tests.support.market import (
+    ARBITER,
+    AUDITOR,
+    OPERATOR,
+    OTHER,
+    PROVIDER,
+    RENTER,
+    Rented,
+    World,
+    hex32,
+    open_world,
+    rent,
+)
+from worker_agent.exchange import parse_audit
+
+SEGMENTS = 8
+
+
+@pytest.fixture
+async def world(tmp_path: Any) -> Any:
+    async with open_world(tmp_path, audit_samples=SEGMENTS) as opened:
+        yield opened
+
+
+async def commit(world: World, **terms: Any) -> tuple[Rented, EventRecord]:
+    """A lease with one commit."""
+    rented = await rent(world, **terms)
+    event = world.event(
+        "Committed",
+        lease_id=rented.lease_id,
+        up_to=SEGMENTS,
+        trace_root=hex32(1),
+        root=hex32(2),
+    )
+    await world.apply(event)
+    return rented, event
+
+
+async def draw(world: World, event: EventRecord, block_hash: str | None = None) -> set[str]:
+    """Draw, and return who was."""
+    async with world.market.database.writing() as session:
+        await service.draw(
+            session, world.market, event.place, block_hash or event.block_hash, bytes(32), now()
+        )
+        lease_id = event.lease_id or ""
+        rows = await repository.of_leases(session, world.market.scope, [lease_id])
+    return {row.auditor for row in rows}
+
+
+async def states(world: World, rented: Rented) -> dict[str, set[str]]:
+    """States of a lease's audits, by kind."""
+    async with world.market.database.reading() as session:
+        rows = await repository.of_leases(session, world.market.scope, [rented.lease_id])
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.kind, set()).add(row.state)
+    return found
+
+
+async def wish(world: World, rented: Rented, **audit: Any) -> None:
+    """What the renter wants of audits."""
+    async with world.market.database.writing() as session:
+        row = await session.get(models.Order, rented.order_id)
+        assert row is not None
+        row.audit = audit
+
+
+async def test_when_parties_of_the_lease_are_auditors_too_then_they_are_never_drawn(
+    world: World,
+) -> None:
+    _, event = await commit(world)
+    for account in (RENTER, PROVIDER, OPERATOR, AUDITOR):
+        await world.register_auditor(account)
+    assert await draw(world, event) == {AUDITOR.address.lower()}
+
+
+async def test_when_only_parties_of_the_lease_are_auditors_then_nobody_is_drawn(
+    world: World,
+) -> None:
+    _, event = await commit(world)
+    for account in (RENTER, PROVIDER, OPERATOR):
+        await world.register_auditor(account)
+    assert await draw(world, event) == set()
+
+
+async def test_when_the_commit_was_taken_back_then_nobody_is_drawn(world: World) -> None:
+    _, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    assert await draw(world, event, block_hash=hex32(77)) == set()
+
+
+@pytest.mark.parametrize(
+    ("audit", "drawn"),
+    [
+        ({"mode": "market", "auditors": []}, {AUDITOR, OTHER}),
+        ({"mode": "named", "auditors": [OTHER.address]}, {OTHER}),
+        ({"mode": "none", "auditors": []}, set()),
+    ],
+)
+async def test_when_the_renter_says_who_may_audit_then_nobody_else_is_drawn(
+    world: World, audit: dict[str, Any], drawn: set[Any]
+) -> None:
+    rented, event = await commit(world)
+    for account in (AUDITOR, OTHER):
+        await world.register_auditor(account)
+    await wish(world, rented, **audit)
+    found = await draw(world, event)
+    assert found <= {account.address.lower() for account in drawn}
+    assert bool(found) is bool(drawn)
+
+
+async def test_when_an_auditor_is_of_another_class_then_it_is_not_drawn(world: World) -> None:
+    _, event = await commit(world)
+    await world.register_auditor(OTHER, hardware_class=bytes([8]) * 32)
+    assert await draw(world, event) == set()
+
+
+async def test_when_an_account_is_an_arbiter_only_then_it_is_not_drawn(world: World) -> None:
+    _, event = await commit(world)
+    await world.register_auditor(ARBITER, role="arbiter")
+    assert await draw(world, event) == set()
+
+
+async def test_when_an_auditor_went_away_then_it_is_not_drawn_and_the_worker_repeats_the_draw(
+    world: World,
+) -> None:
+    # The worker is told what the draw was made of: whoever comes or goes later does not change it.
+    _, event = await commit(world)
+    for account in (AUDITOR, OTHER):
+        await world.register_auditor(account)
+    async with world.market.database.writing() as session:
+        gone = await repository.auditor(
+            session, world.market.scope, OTHER.address.lower(), "auditor"
+        )
+        assert gone is not None
+        gone.seen_at = now() - timedelta(seconds=world.market.settings.auditor_ttl_s + 1)
+    assert await draw(world, event) == {AUDITOR.address.lower()}
+    rows = (await world.request(OPERATOR, "GET", "/audits?role=operator")).json()["audits"]
+    assert [parse_audit(row).pool for row in rows] == [(AUDITOR.address,)] * SEGMENTS
+    assert all(same_address(parse_audit(row).auditor, AUDITOR.address) for row in rows)
+
+
+@pytest.mark.parametrize(("paid", "num_drawn"), [(SEGMENTS - 1, 1), (SEGMENTS, 0)])
+async def test_when_a_commit_is_paid_then_nobody_is_drawn_for_it(
+    world: World, paid: int, num_drawn: int
+) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
+    accounts = {"treasury": hex32(1)[:42], "audit_pool": hex32(1)[:42]}
+    await world.apply(
+        world.event("Settled", lease_id=rented.lease_id, paid_segments=paid, **settled, **accounts)
+    )
+    assert len(await draw(world, event)) == num_drawn
+
+
+async def test_when_the_chain_takes_a_commit_back_then_its_audits_end(world: World) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    for ancestor, state in ((event.block_number, "assigned"), (event.block_number - 1, "expired")):
+        async with world.market.database.writing() as session:
+            leases = [rented.lease_id]
+            await service.rewind(session, world.market.scope, leases, ancestor, now())
+        assert await states(world, rented) == {"audit": {state}}
+
+
+async def test_when_a_dispute_is_ruled_then_only_its_arbitration_ends(world: World) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    challenged = world.event(
+        "Challenged",
+        lease_id=rented.lease_id,
+        challenger=AUDITOR.address.lower(),
+        segment=2,
+        bond="5",
+    )
+    ruled = world.event("Ruled", lease_id=rented.lease_id, fraud=False)
+    async with world.market.database.writing() as session:
+        await service.arbitrate(session, world.market, [challenged], now())
+        await service.follow_rulings(session, world.market.scope, [ruled], now())
+    assert await states(world, rented) == {"audit": {"assigned"}, "arbitration": {"ruled"}}
+
+
+async def test_when_nobody_answers_in_time_then_live_audits_expire(world: World) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    deadline = timedelta(seconds=world.market.settings.audit_deadline_s)
+    for moment, num_expired in ((now(), 0), (now() + deadline, SEGMENTS)):
+        async with world.market.database.writing() as session:
+            expired = await repository.expire(session, world.market.scope, moment)
+        assert expired == num_expired
+    assert await states(world, rented) == {"audit": {"expired"}}
