@@ -117,6 +117,9 @@ async def test_when_both_sides_keep_to_the_order_then_the_outcome_is_theirs(
     second = report_of(world, rented, audit, bytes([8]) * 32)
     assert (await post(world, AUDITOR, audit, "report", second)).status_code == 409
 
+    again = await hand_inputs(world, rented, audit)
+    assert again.json()["error"]["code"] == "audit_over", "other inputs after the report"
+
     opened = (await post(world, OPERATOR, audit, "opening", opening)).json()
     assert (opened["state"], opened["report"]["state_hash"]) == ("opened", "0x" + mine.hex())
     results = ("agreed", "mismatch") if honest else ("mismatch", "agreed")
@@ -157,9 +160,11 @@ async def test_when_a_report_is_not_the_auditors_then_it_is_refused(
     stolen = await post(world, STRANGER, audit, "report", body)
     assert stolen.json()["error"]["code"] == "signature_refused"
     other = AuditReport(lease_id=bytes(32), segment=audit["segment"], state_hash=bytes(32), at=1)
-    wrong = {"report": other.to_json(), "signature": world.signed(other, AUDITOR)}
-    answer = await post(world, AUDITOR, audit, "report", wrong)
-    assert answer.json()["error"]["code"] == "report_refused"
+    elsewhere = replaced(AuditReport.from_json(body["report"]), segment=(audit["segment"] + 1) % 4)
+    for message in (other, elsewhere):
+        wrong = {"report": message.to_json(), "signature": world.signed(message, AUDITOR)}
+        answer = await post(world, AUDITOR, audit, "report", wrong)
+        assert answer.json()["error"]["code"] == "report_refused"
 
 
 async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
@@ -243,3 +248,35 @@ async def test_when_the_receipt_is_not_written_then_the_answer_says_so(world: Wo
     rented = await rent(world)
     answer = await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "receipt_pending")
+
+
+async def test_when_inputs_name_what_the_operator_cannot_read_then_they_are_refused(
+    world: World, drawn: Any
+) -> None:
+    _, _, audit = drawn
+    hidden = await world.put(STRANGER, b"somebody else's file")
+    given = {"manifest": hidden, "bundle": hidden}
+    body = {"sealed_key": "AAAA", "artifacts": given}
+    answer = await post(world, OPERATOR, audit, "inputs", body)
+    assert answer.json()["error"]["code"] == "artifact_unknown"
+    # Nor does the auditor hand itself anything.
+    mine = await world.put(AUDITOR, b"my own file")
+    body["artifacts"] = {"manifest": mine, "bundle": mine}
+    answer = await post(world, AUDITOR, audit, "inputs", body)
+    assert answer.json()["error"]["code"] == "audit_unknown"
+
+
+async def test_when_audits_are_listed_then_each_party_sees_its_own(
+    world: World, drawn: Any
+) -> None:
+    for account, query, seen in (
+        (AUDITOR, "", 1),
+        (AUDITOR, "?role=operator", 0),
+        (OPERATOR, "", 1),
+        (OPERATOR, "?role=auditor", 0),
+        (STRANGER, "", 0),
+        (STRANGER, "?role=auditor", 0),
+        (STRANGER, "?role=operator", 0),
+    ):
+        answer = await world.request(account, "GET", f"/audits{query}")
+        assert len(answer.json()["audits"]) == seen, (account.address, query)
