@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from sqlalchemy import select
 
 from client_sdk.chain.signing import sign_text
 from client_sdk.protocol.login import LoginMessage
-from marketplace.auth import repository
+from marketplace.auth import repository, service
 from marketplace.models import AccessToken, LoginNonce
-from tests.support.market import CHAIN_ID, OTHER, RENTER, World
+from tests.support.market import CHAIN_ID, OTHER, RENTER, World, open_world
 
 
 async def message(world: World, **values: Any) -> str:
@@ -98,3 +99,37 @@ async def test_when_a_token_is_made_up_then_it_is_refused_also_on_public_routes(
     headers = {"authorization": "Bearer glm_made_up"}
     for path in ("/jobs", "/offers", "/market"):
         assert (await world.client.get(f"/v1{path}", headers=headers)).status_code == 401
+
+
+async def test_when_a_nonce_is_too_old_then_it_counts_no_more(world: World) -> None:
+    settings = world.market.settings
+    moment = datetime.now(UTC)
+    for age_s, good in ((settings.nonce_ttl_s - 1, True), (settings.nonce_ttl_s + 1, False)):
+        async with world.market.database.writing() as session:
+            nonce, _ = await service.issue_nonce(session, world.market, moment)
+            later = moment + timedelta(seconds=age_s)
+            assert await repository.use_nonce(session, nonce, later) is good
+
+
+async def test_when_a_token_has_expired_then_it_stands_for_nobody_before_the_upkeep_too(
+    world: World,
+) -> None:
+    token = (await log_in(world, await message(world))).json()["token"]
+    lifetime = timedelta(seconds=world.market.settings.token_ttl_s)
+    async with world.market.database.reading() as session:
+        for age, account in (
+            (lifetime - timedelta(minutes=1), RENTER.address.lower()),
+            (lifetime + timedelta(minutes=1), None),
+        ):
+            moment = datetime.now(UTC) + age
+            assert await service.authenticate(session, token, moment) == account
+
+
+async def test_when_one_host_logs_in_too_often_then_it_waits(tmp_path: Path) -> None:
+    async with open_world(tmp_path, logins_per_minute=2) as world:
+        body = {"message": "", "signature": "0x" + "00" * 65}
+        codes = [
+            (await world.client.post("/v1/auth/login", json=body)).status_code for _ in range(3)
+        ]
+        assert codes == [401, 401, 429]
+        assert (await world.client.post("/v1/auth/nonce")).status_code == 429

@@ -94,12 +94,15 @@ async def test_when_frames_come_twice_then_the_stream_has_them_once_and_resumes(
 
 
 async def test_when_frames_break_a_limit_then_they_are_refused(tmp_path: Path) -> None:
-    async with open_world(tmp_path, max_frame_bytes=8, max_frames_per_request=2) as world:
+    limits = {"max_frame_bytes": 8, "max_frames_per_request": 2, "max_job_frames": 5}
+    async with open_world(tmp_path, **limits) as world:
         rented = await rent(world)
         many = await send_frames(world, rented, range(3))
         assert (many.status_code, many.json()["error"]["code"]) == (413, "too_large")
         large = await send_frames(world, rented, range(10**6, 10**6 + 1))
         assert large.status_code == 413
+        assert (await send_frames(world, rented, range(4, 5))).status_code == 200
+        assert (await send_frames(world, rented, range(5, 6))).status_code == 413
         frames = [{"seq": 0, "kind": "log", "sealed": "%%%"}]
         broken = await send_frames(world, rented, range(0), frames=frames)
         assert broken.json()["error"]["code"] == "frame_refused"
