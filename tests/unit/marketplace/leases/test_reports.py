@@ -193,9 +193,11 @@ async def test_when_vouchers_come_then_only_the_renters_newest_counts(world: Wor
     answer = await world.request(OPERATOR, "POST", path, json=body)
     assert answer.json()["error"]["code"] == "lease_unknown"
     beyond = Voucher(lease_id=bytes.fromhex(rented.lease_id[2:]), segments=21)
-    body = {"voucher": beyond.to_json(), "signature": world.signed(beyond, RENTER)}
-    answer = await world.request(RENTER, "POST", path, json=body)
-    assert answer.json()["error"]["code"] == "voucher_refused"
+    elsewhere = Voucher(lease_id=bytes(32), segments=5)
+    for voucher in (beyond, elsewhere):
+        body = {"voucher": voucher.to_json(), "signature": world.signed(voucher, RENTER)}
+        answer = await world.request(RENTER, "POST", path, json=body)
+        assert answer.json()["error"]["code"] == "voucher_refused"
 
 
 async def test_when_leases_are_listed_then_chain_facts_are_public(world: World) -> None:

@@ -1,0 +1,122 @@
+"""Transactions that the node orders and sends for leases whose parties went away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from client_sdk.protocol.terms import Voucher
+from contracts.bindings import Call
+from marketplace.clock import now
+from marketplace.indexer import repository as chain_rows
+from marketplace.leases import tasks
+from marketplace.leases.relay import due, order_due
+from marketplace.models import OutboxItem
+from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
+from marketplace.outbox.service import Done, Outcome
+from tests.support.market import RENTER, Rented, World, hex32, open_world, rent
+
+
+async def ordered(world: World, head_after_s: float) -> list[str]:
+    """Kinds of what is ordered when the chain's clock stands so long after the opening."""
+    async with world.market.database.writing() as session:
+        (lease,) = (await world.client.get("/v1/leases")).json()["leases"]
+        facts = await chain_rows.lease(session, world.market.scope, lease["lease_id"])
+        assert facts is not None
+        head_at = facts.opened_at + timedelta(seconds=head_after_s)
+        start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
+        await chain_rows.create_cursor(session, world.market.scope, start)
+        await chain_rows.move_cursor(session, world.market.scope, 0, start)
+        await order_due(session, world.market, now())
+        found = await session.scalars(select(OutboxItem.kind))
+        return [kind for kind in found if kind.startswith("relay.")]
+
+
+async def test_when_the_chains_clock_is_behind_then_it_decides_and_not_ours(
+    tmp_path: Path,
+) -> None:
+    key = tmp_path / "relayer.key"
+    async with open_world(tmp_path, relayer_key_file=key, relay_grace_s=20) as world:
+        await rent(world)
+        assert await ordered(world, 320) == []
+        assert await ordered(world, 321) == [RELAY_CLOSE]
+        assert await ordered(world, 400) == [RELAY_CLOSE], "once"
+
+
+async def test_when_the_node_has_no_relayer_then_it_orders_nothing(world: World) -> None:
+    await rent(world)
+    assert await ordered(world, 4_000) == []
+
+
+async def test_when_more_is_committed_later_then_it_is_settled_again(world: World) -> None:
+    rented = await rent(world)
+    lease = await world.lease_facts(rented.lease_id)
+    keys = set()
+    for paid, pending, seconds in ((0, 3, 100), (3, 6, 100), (3, 6, 200)):
+        lease = replace(
+            lease,
+            paid_segments=paid,
+            pending_segments=pending,
+            committed_at=lease.opened_at + timedelta(seconds=seconds),
+        )
+        ((kind, key, _),) = due(lease, lease.opened_at + timedelta(seconds=250))
+        assert kind == RELAY_SETTLE
+        keys.add(key)
+    assert len(keys) == 3
+
+
+class Relay:
+    """Keeps what it is asked to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    async def send(self, call: Call, key: str) -> Outcome:
+        self.sent.append((call.name.partition(".")[2], key))
+        return Done()
+
+
+async def send(world: World, rented: Rented, kind: str) -> list[tuple[str, str]]:
+    relay = Relay()
+    given: Any = relay
+    outcome = await tasks.handlers(world.market, given)[kind]({"lease_id": rented.lease_id})
+    assert isinstance(outcome, Done)
+    return relay.sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(RELAY_SETTLE, "settle"), (RELAY_CLOSE, "close"), (RELAY_TIMEOUT, "timeoutDispute")],
+)
+async def test_when_an_item_is_done_then_this_is_called(world: World, kind: str, name: str) -> None:
+    rented = await rent(world)
+    assert await send(world, rented, kind) == [(name, f"{kind}:{rented.lease_id}:0:0")]
+
+
+async def test_when_the_renter_signed_for_more_then_it_is_claimed_before_the_rest_goes_back(
+    world: World,
+) -> None:
+    rented = await rent(world, window=0)
+    voucher = Voucher(lease_id=bytes.fromhex(rented.lease_id[2:]), segments=4)
+    body = {"voucher": voucher.to_json(), "signature": world.signed(voucher, RENTER)}
+    path = f"/leases/{rented.lease_id}/vouchers"
+    assert (await world.request(RENTER, "POST", path, json=body)).status_code == 200
+    key = f"voucher:{rented.lease_id}:0:0:4"
+    assert await send(world, rented, RELAY_CLOSE) == [("settleVoucher", key)]
+    settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
+    accounts = {"treasury": hex32(1)[:42], "audit_pool": hex32(1)[:42]}
+    await world.apply(
+        world.event("Settled", lease_id=rented.lease_id, paid_segments=4, **settled, **accounts)
+    )
+    ((name, _),) = await send(world, rented, RELAY_CLOSE)
+    assert name == "close"
+
+
+async def test_when_the_chain_took_the_lease_back_then_nothing_is_sent(world: World) -> None:
+    rented = await rent(world, opened=False)
+    assert await send(world, rented, RELAY_CLOSE) == []
