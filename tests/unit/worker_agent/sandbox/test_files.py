@@ -178,3 +178,23 @@ def test_when_inputs_are_made_readable_then_links_are_left_alone(tmp_path: Path)
     assert modes == {"deep": 0o755, "f": 0o644, "run": 0o755, "link": 0o600}
     with pytest.raises(UnsafePath):
         files.make_readable(inputs / "link")
+
+
+@pytest.mark.parametrize("path", ["way/secret", "way/deeper/secret", "way"])
+def test_when_a_folder_is_a_link_then_nothing_behind_it_is_read(
+    root: int, disk: Path, tmp_path: Path, path: str
+) -> None:
+    behind = tmp_path / "home"
+    (behind / "deeper").mkdir(parents=True)
+    for folder in (behind, behind / "deeper"):
+        (folder / "secret").write_text("secret")
+    (disk / "way").symlink_to(behind)
+    with pytest.raises(UnsafePath):
+        files.read_file(root, path, 100)
+    with pytest.raises(UnsafePath):
+        files.copy_file(root, path, tmp_path / "copy", 100)
+    with pytest.raises(UnsafePath):
+        files.Collector(tmp_path / "taken", ["**"], CAPS).collect(root, "way")
+    with pytest.raises(UnsafePath):
+        files.list_dir(root, "way")
+    assert not (tmp_path / "copy").exists()
