@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.cases import Committed
 from worker_agent.errors import Unrecoverable
 from worker_agent.journal import Frame, Journal
+from worker_agent.records import LeasePhase, Leases
 
 
 def test_when_reopened_then_documents_and_history_are_there(tmp_path: Path) -> None:
@@ -98,3 +100,25 @@ def test_when_the_file_is_broken_or_newer_then_it_is_unrecoverable(tmp_path: Pat
     database.close()
     with pytest.raises(Unrecoverable, match="newer worker"):
         Journal(newer)
+
+
+def test_when_a_write_returns_then_it_has_reached_the_disk(tmp_path: Path) -> None:
+    # A power cut cannot be tried here; these are the settings under which SQLite forces commits.
+    journal = Journal(tmp_path / "journal.db")
+    found = [
+        journal._db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode")
+    ]
+    assert found == [2, "wal"]
+    journal.close()
+
+
+def test_when_a_lease_is_over_then_it_moves_nowhere_any_more(tmp_path: Path) -> None:
+    leases = Leases(Journal(tmp_path / "journal.db"))
+    record = Committed.make(commit=False).record(phase=LeasePhase.CLOSED)
+    leases.add(record)
+    for phase in LeasePhase:
+        with pytest.raises(AssertionError):
+            leases.move(record.lease_id, phase)
+    assert leases.all() == [record]
+    leases.journal.close()

@@ -174,3 +174,24 @@ def test_when_the_listings_operator_is_another_then_the_owner_sets_it(world: Any
     world.chain.state.listings[listing_id] = parties.replace(listing, operator=other)
     world.restart()
     assert world.chain.state.listings[listing_id].operator == parties.OPERATOR.address
+
+
+def test_when_the_stake_is_locked_by_other_leases_then_the_bond_is_not_promised(
+    world: Any,
+) -> None:
+    stakes = world.chain.state.stakes
+    ((account, stake),) = stakes.items()
+    stakes[account] = parties.replace(stake, locked=stake.total)
+    view = answer(world, parties.make_job(world.folder, world.market))
+    assert view["decline"]["code"] == "busy"
+
+
+def test_when_many_signed_terms_wait_for_their_opening_then_no_more_are_signed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker_agent.orders._MAX_WAITING", 2)
+    states = []
+    for name in ("one", "two", "three"):
+        job = parties.make_job(world.folder, world.market, name=name)
+        states.append(answer(world, job)["state"])
+    assert states == ["terms_signed", "terms_signed", "pending"]
