@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 #: Least and most block time, in seconds, that is kept for a challenge before a window closes.
 _MARGIN_S: Final = (6, 900)
 _ALLOWANCE: Final = 1 << 128
+_AGREED: Final = "agreed"
 
 
 class Auditor(Examiner):
@@ -52,13 +53,12 @@ class Auditor(Examiner):
                 self._execute(market, case)
             elif state is AuditState.OPENED:
                 self._compare(market, case)
-            elif self._waited(case) and self._overdue(case):
-                self._challenge(market, case, f"no answer while {state}")
+            else:
+                self._challenge_silence(market, case, f"no answer while {state}")
         except (BadArtifact, BadOpening) as error:
             # The other side answered, but with something that is no answer.
             log.warning("%s: %s", case.short, error)
-            if self._waited(case) and self._overdue(case):
-                self._challenge(market, case, str(error))
+            self._challenge_silence(market, case, str(error))
 
     def limit_s(self, case: Case) -> float:
         """A run that ends after the window is of no use."""
@@ -92,6 +92,7 @@ class Auditor(Examiner):
             return
         if record is not None and agrees(record, opening):
             evidence = {"state_hash": "0x" + record.state_hash.hex()}
+            self.context.journal.put(_AGREED, _work_of(case), {"audit_id": case.audit.audit_id})
             give_outcome(market, case.audit.audit_id, True, evidence)
             log.info("%s: agreed", case.short)
             return
@@ -133,6 +134,17 @@ class Auditor(Examiner):
             return True
         log.error("%s: two own runs differ, the job cannot be replayed", case.short)
         return False
+
+    def _challenge_silence(self, market: Market, case: Case, why: str) -> None:
+        """Challenge a provider that gives no answer, in the last moment in which that is possible.
+
+        One market relays both sides of an audit and can keep the answers back. So a segment that
+        this auditor found right through another market is not challenged for silence at this one.
+        """
+        if self.context.journal.get(_AGREED, _work_of(case)) is not None:
+            return
+        if self._waited(case) and self._overdue(case):
+            self._challenge(market, case, why)
 
     def _waited(self, case: Case) -> bool:
         """Whether the provider has had time to answer since it was its turn.
@@ -195,6 +207,11 @@ class Auditor(Examiner):
     def prepare(self) -> None:
         """Approve bonds in this worker's token ahead of time: windows can be short."""
         self._allow(self.context.token.address, 1)
+
+
+def _work_of(case: Case) -> str:
+    """Name of what a case is about, the same at every market."""
+    return f"{case.audit.lease_id.hex()}:{case.audit.segment}:{case.audit.commit_root.hex()}"
 
 
 def agrees(record: SegmentRecord, opening: BoundaryOpening) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from client_sdk.chain.signing import sign
+from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.jobspec import Audit
 from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
@@ -22,6 +23,7 @@ from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
+from worker_agent.records import LeasePhase
 from worker_agent.settings import Cheat, Role
 
 
@@ -183,6 +185,29 @@ def test_when_the_provider_goes_silent_then_it_is_challenged_before_the_window_c
     (closed,) = events_of(world, Closed, lease_id)
     assert closed.cause is CloseCause.DISPUTE_TIMED_OUT
     assert world.chain.state.slashed == 0
+
+
+@pytest.mark.parametrize("found_right", [True, False])
+def test_when_one_market_keeps_the_answers_back_then_a_segment_found_right_is_not_challenged(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch, found_right: bool
+) -> None:
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
+    world.run_until(lambda: [r for r in world.market.audits.values() if r["outcome"]], both.turn)
+    assert world.provider.record.phase is not LeasePhase.CLOSED
+    agreed = next(row for row in world.market.audits.values() if row["outcome"])
+    # The same draw, as another market shows it that passes nothing on.
+    silent = {**agreed, "audit_id": new_id(IdKind.AUDIT), "state": "assigned", "inputs": None}
+    silent.update(reported=False, report=None, opening=None, outcome=None)
+    world.market.audits[silent["audit_id"]] = silent
+    if not found_right:
+        both.auditor.context.journal.remove("agreed", "")
+    terms = world.provider.record.parsed_terms
+    closes = world.chain.state.leases[lease_id].committed_at + terms.window
+    world.chain.mine(1, seconds=closes - 4 - world.chain.now())
+    both.turn()
+    assert bool(events_of(world, Challenged, lease_id)) is not found_right
 
 
 def test_when_the_auditor_was_slow_itself_then_it_does_not_challenge(
