@@ -80,6 +80,16 @@ def test_when_opened_with_its_key_and_place_then_it_is_what_was_sealed(
     assert sealed != sealing.encrypt(key, content, aad)
 
 
+def test_when_the_same_is_sealed_twice_then_nothing_of_it_repeats(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"the same")
+    for name in ("first", "second"):
+        sealing.encrypt_file(KEY, tmp_path / "plain", tmp_path / name)
+    sealed = [(tmp_path / name).read_bytes() for name in ("first", "second")]
+    sealed += [sealing.encrypt(KEY, b"the same") for _ in range(2)]
+    salts = {one[len(sealing.MAGIC) :][:32] for one in sealed}
+    assert len(salts) == len({one[HEADER_BYTES:] for one in sealed}) == 4
+
+
 @pytest.mark.parametrize(
     "size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES]
 )

@@ -247,6 +247,23 @@ HOSTILE = {
 }
 
 
+# With headers as packing writes them: nothing but the path can be what is refused.
+EVIL_PATHS = ["../evil", "a/../../evil", "..", "/tmp/evil", "a//evil", "./evil", "a/.", "e\nvil"]
+
+
+@pytest.mark.parametrize("name", EVIL_PATHS)
+def test_when_only_the_path_of_a_file_is_hostile_then_it_is_refused(tmp_path, name):
+    with pytest.raises(BundleError, match="not a path that an archive can hold"):
+        unpack(io.BytesIO(ours((name, b"1"))), tmp_path / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]
+
+
+def test_when_an_archive_holds_exactly_what_is_allowed_then_it_is_unpacked(tmp_path):
+    data = ours(("a/b", b"1" * 600))
+    limits = BundleLimits(num_files=1, total_bytes=600, depth=1)
+    assert unpack(io.BytesIO(data), tmp_path / "out", limits=limits).num_files == 1
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_when_an_archive_is_hostile_then_it_is_refused_and_nothing_stays(tmp_path, kind):
     with pytest.raises(BundleError):
