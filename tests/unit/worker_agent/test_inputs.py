@@ -241,3 +241,36 @@ def test_when_the_opening_is_read_then_its_terms_hash_to_the_lease(world: Any) -
         history.commit_of_segment(0)
     with pytest.raises(RejectedInput, match="has this root"):
         history.commit_with_root(b"\1" * 32)
+
+
+@pytest.mark.parametrize("what", ["code", "file", "folder"])
+def test_when_an_archive_holds_something_else_then_it_is_refused(
+    tmp_path: Path, market: FakeMarket, what: str
+) -> None:
+    # Right key, right place, right address: only the hash in the manifest tells.
+    job = with_data(tmp_path, market)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.py").write_text("print('b')\n")
+    packed = io.BytesIO()
+    if what == "file":
+        pack_file(other / "train.py", "one", packed)
+    else:
+        pack_folder(other, packed)
+    place = {"code": b"bundle", "file": b"data:one", "folder": b"data:many"}[what]
+    address = market.put(sealing.encrypt(job.key, packed.getvalue(), place))
+    if what == "code":
+        job.artifacts["bundle"] = address
+    else:
+        job.artifacts["data"][place.decode().removeprefix("data:")] = address
+    folder, job_hash = tmp_path / "inputs", job.manifest.job_hash()
+    with pytest.raises(BadArtifact):
+        fetch_inputs(
+            market.connect("0x1"),
+            parse_artifacts(job.artifacts),
+            job.key,
+            job_hash,
+            folder,
+            tmp_path,
+        )
+    assert load_inputs(folder, job_hash) is None

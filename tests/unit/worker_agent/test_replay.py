@@ -124,3 +124,16 @@ def test_when_the_second_run_differs_then_nothing_is_proven(
     whole, again = run_whole(inputs, tmp_path / "whole", machine, b"\1" * 32)
     committed = replace(whole, state_hash=b"\3" * 32)
     assert judge(opening_of(committed), whole, whole, again)[0] is False
+
+
+def test_when_a_job_runs_then_its_environment_is_not_the_workers(
+    inputs: JobInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_SECRET", "of the worker")
+    machine = FakeSandbox()
+    jobs = Jobs(machine, ("/dev/nvidia0",))
+    replay(jobs, task_of(inputs, tmp_path / "run", 0), Control())
+    (spec,) = machine.started
+    assert "WORKER_SECRET" not in spec.env
+    # The manifest asks for no GPU.
+    assert spec.gpus == ()

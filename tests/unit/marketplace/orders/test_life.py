@@ -234,3 +234,15 @@ async def test_when_the_listing_is_gone_then_orders_and_terms_are_refused(world:
         },
     )
     assert answer.json()["error"]["code"] == "terms_refused"
+
+
+async def test_when_a_worker_lists_orders_then_only_those_directed_at_it_are_there(
+    world: World,
+) -> None:
+    # An order carries the wrapped job key and the addresses of the job's inputs.
+    offer = world.offer(await world.list_machine())
+    await world.publish(offer)
+    await world.place(world.order(offer), offer)
+    for account, seen in ((OPERATOR, 1), (STRANGER, 0)):
+        answer = await world.request(account, "GET", "/worker/orders")
+        assert len(answer.json()["orders"]) == seen

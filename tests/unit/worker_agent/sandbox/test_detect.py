@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from worker_agent.sandbox import bubblewrap
-from worker_agent.sandbox.detect import explain
+from worker_agent.sandbox.base import Isolation
+from worker_agent.sandbox.cgroups import NEEDED, CgroupManager, Hierarchy
+from worker_agent.sandbox.detect import _choose, explain
 from worker_agent.sandbox.errors import SandboxUnavailable
+from worker_agent.sandbox.settings import SandboxSettings
 
 
 def switch(root: Path, path: str, value: str) -> Path:
@@ -57,3 +60,33 @@ def test_when_bubblewrap_is_missing_then_the_mend_says_how_to_install_it(
 
 def test_when_a_program_is_given_then_it_is_taken(tmp_path: Path) -> None:
     assert bubblewrap.find_bwrap(tmp_path / "bwrap") == tmp_path / "bwrap"
+
+
+def full() -> CgroupManager:
+    return CgroupManager([Hierarchy(2, frozenset(NEEDED), Path("/sys/fs/cgroup"))])
+
+
+@pytest.mark.parametrize(
+    ("allow_weak", "limits", "root", "isolation"),
+    [
+        (False, True, True, Isolation.STRONG),
+        (True, True, True, Isolation.STRONG),
+        (True, False, True, Isolation.WEAK),
+        (True, True, False, Isolation.WEAK),
+    ],
+)
+def test_when_limits_and_root_are_there_then_isolation_is_strong(
+    tmp_path: Path, allow_weak: bool, limits: bool, root: bool, isolation: Isolation
+) -> None:
+    settings = SandboxSettings(state_dir=tmp_path, allow_weak=allow_weak)
+    groups = full() if limits else CgroupManager([])
+    assert _choose(settings, groups, root=root) is isolation
+
+
+@pytest.mark.parametrize(("limits", "root"), [(False, True), (True, False), (False, False)])
+def test_when_the_provider_did_not_allow_weak_isolation_then_there_is_none(
+    tmp_path: Path, limits: bool, root: bool
+) -> None:
+    groups = full() if limits else CgroupManager([])
+    with pytest.raises(SandboxUnavailable):
+        _choose(SandboxSettings(state_dir=tmp_path), groups, root=root)
