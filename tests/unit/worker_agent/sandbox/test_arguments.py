@@ -92,3 +92,38 @@ def test_when_a_limit_is_zero_then_it_is_refused(name: str) -> None:
     values = {"memory_bytes": 1, "cpu_cores": 1, "disk_bytes": 1, "wall_time_s": 1}
     with pytest.raises(ValueError, match=name):
         Limits(**{**values, name: 0})
+
+
+def test_when_a_job_is_told_of_then_nothing_of_it_runs_as_root_or_before_it_is_confined() -> None:
+    told = words(spec())
+    assert has(told, "--uid", str(arguments.JOB_UID), "--gid", str(arguments.JOB_UID))
+    assert arguments.JOB_UID > 0
+    assert has(told, "--block-fd", str(arguments.BLOCK_FD))
+    assert has(told, "--remount-ro", "/dev")
+
+
+def test_when_system_folders_are_shown_then_they_are_read_only() -> None:
+    given = spec()
+    raw = arguments.bwrap_arguments(given, [Mount(Path("/usr/bin"), "/usr/bin")], [], "/work")
+    assert has(raw.decode().split("\0"), "--ro-bind", "/usr/bin", "/usr/bin")
+
+
+def test_when_memory_is_shown_as_a_folder_then_it_is_bounded() -> None:
+    told = words(spec())
+    for size, target in (
+        (LIMITS.temporary_bytes, "/tmp"),
+        (LIMITS.shared_memory_bytes, "/dev/shm"),
+    ):
+        assert has(told, "--size", str(size), "--perms", "1777", "--tmpfs", target)
+
+
+def test_when_proc_tells_of_the_machine_then_those_files_are_masked() -> None:
+    told = words(spec())
+    assert Path("/proc/cmdline").exists()
+    assert has(told, "--ro-bind", "/dev/null", "/proc/cmdline")
+
+
+@pytest.mark.parametrize("target", ["/data/../etc/passwd", "/srv/.."])
+def test_when_a_mount_target_climbs_then_it_is_refused(target: str) -> None:
+    with pytest.raises(BadSpec):
+        arguments.check_spec(spec(mounts=(Mount(Path("/usr"), target),)))
