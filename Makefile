@@ -7,7 +7,7 @@ FORGE := contracts/node_modules/.bin/forge
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit integration acceptance soak bench gpu clean
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit coverage integration acceptance soak bench gpu clean
 
 help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
@@ -36,7 +36,7 @@ demo: setup
 demo-cheat: setup
 	$(BIN)/gridlease demo --cheat
 
-test: setup lint contracts-check contracts-test unit integration acceptance
+test: setup lint contracts-check contracts-test coverage integration acceptance
 
 check: setup lint unit
 
@@ -62,6 +62,11 @@ contracts-test: setup
 # Unit tests need no server, so they share the cores.
 unit: setup
 	$(PY) -m pytest -n auto tests/unit
+
+# The same tests, measured: twice the processor time, so `make check` does without.
+coverage: setup
+	$(PY) -m pytest -n auto --cov --cov-report= tests/unit
+	$(PY) -m tests.support.coverage_gate
 
 integration: setup
 	$(PY) -m pytest tests/integration
