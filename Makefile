@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 FORGE := contracts/node_modules/.bin/forge
 export OMP_WAIT_POLICY ?= PASSIVE
+# Which faults `make test` seeds into the contracts; `make soak` seeds all.
+MUTATION_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test unit coverage integration acceptance soak bench gpu clean
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test contracts-mutation unit coverage integration acceptance soak bench gpu clean
 
 help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
@@ -36,7 +38,7 @@ demo: setup
 demo-cheat: setup
 	$(BIN)/gridlease demo --cheat
 
-test: setup lint contracts-check contracts-test coverage integration acceptance
+test: setup lint contracts-check contracts-test contracts-mutation coverage integration acceptance
 
 check: setup lint unit
 
@@ -59,6 +61,10 @@ contracts-check: setup
 contracts-test: setup
 	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
+# Ten faults, drawn by a seed: each must make the contracts' tests fail.
+contracts-mutation: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --count 10 --seed $(MUTATION_SEED)
+
 # Unit tests need no server, so they share the cores.
 unit: setup
 	$(PY) -m pytest -n auto tests/unit
@@ -75,6 +81,7 @@ acceptance: setup
 	$(PY) -m pytest tests/acceptance
 
 soak: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --all
 	$(PY) -m pytest tests -m soak
 
 bench: setup

@@ -1,0 +1,1 @@
+"""Shows that the contracts' tests notice mistakes: `python -m contracts.mutation --help`."""
