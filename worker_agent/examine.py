@@ -70,6 +70,7 @@ class Examiner(ABC):
         self._registered: dict[str, float] = {}
         self._lock = threading.RLock()
         self._inputs: dict[bytes, CaseInputs] = {}
+        self._folder_locks: dict[bytes, threading.Lock] = {}
         self._controls: dict[str, Control] = {}
         self._audits: dict[str, AuditView] = {}
 
@@ -134,12 +135,18 @@ class Examiner(ABC):
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
-            known = fetch_case_inputs(self.context, market, case)
+            with self._folder_lock(case):
+                known = fetch_case_inputs(self.context, market, case)
             if known.manifest.hardware_class != self.hardware_class:
                 raise RejectedInput("the job is of another hardware class than this machine")
             with self._lock:
                 self._inputs[key] = known
         return known
+
+    def _folder_lock(self, case: Case) -> threading.Lock:
+        """Held while inputs are fetched: all cases of one lease share a folder on the disk."""
+        with self._lock:
+            return self._folder_locks.setdefault(case.audit.lease_id, threading.Lock())
 
     def control_of(self, case: Case) -> Control:
         """Ends all runs of a case."""

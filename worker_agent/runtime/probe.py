@@ -9,8 +9,10 @@ JSON line ``{"schema", "digest", "device", "threads", "torch", "seconds"}``.
 fp32 and bf16, forward and backward, SGD and AdamW, reductions of awkward sizes.
 *Not covered:* operations that are not in here; audits of real jobs show those. Speed.
 
-Determinism: everything is drawn from fixed seeds. The digest covers results only: neither the
-machine's name nor its torch version, which the listing states beside it.
+Determinism: everything is drawn from fixed seeds. The digest covers results, torch's version and
+the sources of the program that replays, not the machine's name: workers of two releases are in two
+classes, because one that reads the other's checkpoints in another way would call an honest
+provider a liar.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 SCHEMA = "gridlease/hardware-probe/1"
 _SEED = 20_240_229
 _NUM_STEPS = 6
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = ("client_sdk/protocol", "client_sdk/training", "worker_agent/runtime")
+"""What runs beside the job, in job and audit alike."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +85,29 @@ def probe_digest(*, num_threads: int, device_name: str) -> bytes:
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         dtype = str(tensor.dtype).removeprefix("torch.")
         entries.append((name, dtype, tuple(tensor.shape), raw))
-    return state_hash(entries, {"schema": SCHEMA, "threads": num_threads, "device": device_name})
+    facts = {
+        "schema": SCHEMA,
+        "threads": num_threads,
+        "device": device_name,
+        "torch": _torch_version(),
+        "program": program_digest().hex(),
+    }
+    return state_hash(entries, facts)
+
+
+def program_digest(root: Path = _ROOT) -> bytes:
+    """32 bytes over the names and sources of the program that executes and replays jobs."""
+    import blake3
+
+    digest = blake3.blake3()
+    for folder in _PROGRAM:
+        for path in sorted((root / folder).rglob("*.py")):
+            name, source = path.relative_to(root).as_posix().encode(), path.read_bytes()
+            # Lengths before the parts: no two lists of files are the same bytes.
+            for part in (name, source):
+                digest.update(len(part).to_bytes(8, "big"))
+                digest.update(part)
+    return digest.digest()
 
 
 def _results(device: torch.device) -> Iterator[tuple[str, torch.Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client_sdk.protocol.machine import MachineDocument
-from worker_agent.errors import WorkerError
+from worker_agent.errors import ProviderFault, WorkerError
 from worker_agent.hardware.classify import measure_class
 from worker_agent.hardware.facts import read_facts
 from worker_agent.stages.attempt import Attempt
@@ -16,18 +16,28 @@ class AcceptanceFailed(WorkerError):
 def accept(attempt: Attempt, document: MachineDocument) -> None:
     """Measure the hardware class again, in the sandbox that the job will run in.
 
-    Skipped for metered jobs, whose results nobody compares, and in an attempt that goes on after
-    a restart of the worker.
+    Skipped for metered jobs, whose results nobody compares. An attempt that goes on after a
+    restart of the worker is not measured again, but given up when the machine is no longer the one
+    of the terms: another release or driver could compute other bits, and cost the bond.
 
     Raises
     ------
     AcceptanceFailed
-        The machine computes other bits than those of its class.
+        The machine computes other bits than those of its class, or is another than was signed for.
+    ProviderFault
+        The machine was changed in the middle of the job.
     HardwareError
         The probe could not run.
     """
     machinery = attempt.machinery
-    if attempt.record.accepted or attempt.terms.metered:
+    if attempt.terms.metered:
+        return
+    changed = document.machine_hash() != attempt.terms.machine_hash
+    if changed and attempt.record.accepted:
+        raise ProviderFault("the machine was changed since the job began")
+    if changed:
+        raise AcceptanceFailed("the machine was changed since the terms were signed")
+    if attempt.record.accepted:
         return
     facts = read_facts(machinery.context.folder("sandbox"))
     measured = measure_class(machinery.sandbox, facts, runs=1)

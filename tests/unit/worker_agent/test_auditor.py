@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,11 @@ from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
 from tests.fakes import parties
 from tests.fakes.cases import AUDIT_ID, WINDOW_S, Committed, Run, ScriptedAuditor
+from worker_agent import examine
 from worker_agent.audit import Auditor, agrees
+from worker_agent.case import CaseInputs
 from worker_agent.errors import JobFailed, ProviderFault
+from worker_agent.examine import Examiner, in_thread
 from worker_agent.replay import CheckpointUnusable
 
 Make = Callable[..., ScriptedAuditor]
@@ -254,3 +260,29 @@ def test_when_nothing_can_be_changed_any_more_then_no_time_is_spent(
     monkeypatch.setattr("worker_agent.examine.check_case", lambda *_: lease.case())
     auditor._guarded(auditor.at, lease.view())
     assert stepped == []
+
+
+def test_when_two_audits_of_one_lease_start_then_their_shared_folder_is_written_by_one(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, most, both_wait = 0, 0, threading.Barrier(2)
+
+    def fetch(*_: Any) -> CaseInputs:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_wait.wait(0.2)  # passes only if the other is in here too
+        inside -= 1
+        raise ProviderFault("no inputs in this test")
+
+    monkeypatch.setattr(examine, "fetch_case_inputs", fetch)
+    auditor = make()
+    second = "aud_01M8498KNAF9QBYEWW1M2N52KV"
+    cases = [lease.case(1), lease.case(2, audit_id=second)]
+    # Not the scripted inputs: those that every real auditor fetches.
+    runs = [in_thread(partial(Examiner.inputs, auditor, auditor.at, case)) for case in cases]
+    for run in runs:
+        with pytest.raises(ProviderFault):
+            run.result(10)
+    assert most == 1

@@ -303,6 +303,23 @@ def test_when_the_machine_is_not_what_it_was_then_nothing_of_the_renter_runs(wor
     assert all("worker_agent.runtime.probe" in spec.argv for spec in later)
 
 
+def test_when_the_machine_is_changed_in_the_middle_of_a_job_then_it_commits_nothing_more(
+    world: Any,
+) -> None:
+    gate = world.sandbox.behaviour.gate = threading.Semaphore(2)
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(lambda: len(world.provider.leases.segments(lease_id.hex())) == 2)
+    world.restart()
+    world.provider.runners._document = parties.replace(
+        world.provider.document, hardware_class=b"\7" * 32
+    )
+    for _ in range(100):
+        gate.release()
+    world.run_until(world.closed)
+    assert world.market.endings[lease_id.hex()]["verdict"] == "provider_fault"
+    assert world.chain.state.leases[lease_id].pending <= 2
+
+
 def test_when_vouchers_come_then_a_metered_job_is_paid_by_them(world: Any) -> None:
     job = parties.make_job(
         world.folder, world.market, verification=Verification.METERED, max_segments=4

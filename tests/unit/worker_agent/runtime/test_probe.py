@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +30,33 @@ def test_when_the_probe_runs_twice_then_its_digests_are_equal() -> None:
 
     assert first == second
     assert len(first) == 32
+
+
+def test_when_the_program_that_replays_differs_then_the_class_differs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = probe.probe_digest(num_threads=1, device_name="cpu")
+    monkeypatch.setattr(probe, "program_digest", lambda: bytes(32))
+    assert probe.probe_digest(num_threads=1, device_name="cpu") != here
+
+
+@pytest.mark.parametrize("folder", ["client_sdk/protocol", "client_sdk/training"])
+def test_when_a_source_changes_then_the_programs_digest_changes(
+    tmp_path: Path, folder: str
+) -> None:
+    source = tmp_path / folder / "deep" / "state.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("a = 1\n")
+    before = probe.program_digest(tmp_path)
+    assert probe.program_digest(tmp_path) == before
+    source.write_text("a = 2\n")
+    changed = probe.program_digest(tmp_path)
+    source.rename(source.with_name("states.py"))
+    assert len({before, changed, probe.program_digest(tmp_path)}) == 3
+
+
+def test_when_the_program_is_digested_then_it_has_sources() -> None:
+    assert probe.program_digest() != probe.program_digest(Path("/nonexistent"))
 
 
 def test_when_the_program_runs_then_it_prints_one_line_of_json(
