@@ -187,6 +187,7 @@ REGISTRY_FAULTS: Final = (
 
 _COMMIT: Final = "test/Commit.t.sol"
 _RULE: Final = "test/Rule.t.sol"
+_RULE_BOUNDS: Final = "test/RuleBounds.t.sol"
 _CLOSE: Final = "test/StopAndClose.t.sol"
 _TIMEOUT: Final = "test/TimeoutDispute.t.sol"
 _CHALLENGE: Final = "test/Challenge.t.sol"
@@ -207,19 +208,19 @@ ESCROW_FAULTS: Final = (
         "honest covers all pending segments",
         ": goodSegments == lease.pending;",
         ": goodSegments <= lease.pending;",
-        _RULE,
+        _RULE_BOUNDS,
     ),
     Fault(
         "fraud covers a pending segment",
         "&& goodSegments < lease.pending",
         "&& goodSegments <= lease.pending",
-        _RULE,
+        _RULE_BOUNDS,
     ),
     Fault(
         "paid segments are final",
         "? lease.paid <= goodSegments",
         "? lease.paid <= goodSegments + 1",
-        _RULE,
+        _RULE_BOUNDS,
     ),
     Fault("an honest ruling moves the opening", "lease.openedAt += frozen;", "", _RULE),
     Fault("an honest ruling moves the window", "lease.committedAt += frozen;", "", _RULE),
