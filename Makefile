@@ -81,6 +81,7 @@ acceptance: setup
 	$(PY) -m pytest tests/acceptance
 
 soak: setup
+	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent test:soak
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --all
 	$(PY) -m pytest tests -m soak
 

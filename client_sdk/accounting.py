@@ -30,7 +30,7 @@ class Movement:
 
     what: str
     to: str
-    """Account that was credited."""
+    """Account that was credited; empty for shares, which accrue until somebody collects them."""
     amount: int
     tx_hash: bytes
 
@@ -120,8 +120,8 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
 def _shares(terms: Terms, event: Settled | DisputeTimedOut) -> list[Movement]:
     shares = (
         ("paid to the provider", terms.provider, event.to_provider),
-        ("market fee", event.treasury, event.to_treasury),
-        ("auditors' share", event.audit_pool, event.to_audit_pool),
+        ("market fee", "", event.to_treasury),
+        ("auditors' share", "", event.to_audit_pool),
     )
     return [_move(what, to, amount, event) for what, to, amount in shares if amount]
 

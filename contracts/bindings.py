@@ -8,16 +8,15 @@ protocol).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, TypeAlias
 
-from eth_utils.address import to_checksum_address
-
-from contracts.codec import Artifact, BadChainData, load_artifact
+from contracts.calls import Call, Contract, View
+from contracts.codec import BadChainData
 from contracts.errors import ContractError, decode_error
 from contracts.events import CloseCause, Event, Log, TermsTuple, decode_event
+from contracts.views import DisputeView, LeaseStatus, LeaseView, ListingView, OrderUse, StakeView
 
 __all__ = [
     "ABI_VERSION",
@@ -33,6 +32,8 @@ __all__ = [
     "LeaseView",
     "ListingView",
     "Log",
+    "OrderUse",
+    "Source",
     "StakeView",
     "TermsTuple",
     "Token",
@@ -41,123 +42,17 @@ __all__ = [
     "decode_event",
 ]
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 """Version of the interface these bindings speak; a deployment of another version is refused."""
 
-T = TypeVar("T")
+OrderTuple: TypeAlias = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A transaction to send: target, input data and value in wei."""
+class Source(IntEnum):
+    """Where an account's money comes from, as the contract numbers it."""
 
-    to: str
-    data: bytes = field(repr=False)
-    value: int = 0
-    name: str = ""
-    """`Contract.function`, for messages and the journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class View(Generic[T]):
-    """A read-only call and how its answer is decoded.
-
-    `decode` raises :class:`BadChainData` on anything that does not fit.
-    """
-
-    to: str
-    data: bytes = field(repr=False)
-    decode: Callable[[bytes], T] = field(repr=False)
-    name: str = ""
-
-
-class LeaseStatus(IntEnum):
-    """State of a lease, as the contract numbers it."""
-
-    NONE = 0  # never opened
-    ACTIVE = 1  # money is in escrow; segments are committed and settled
-    DISPUTED = 2  # a challenge is open; nothing is paid until it ends
-    CLOSED = 3  # escrow is empty, the bond free or slashed
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseView:
-    """Progress of a lease; times are block times, in seconds."""
-
-    status: LeaseStatus
-    paid: int
-    pending: int
-    opened_at: int
-    committed_at: int
-    stopped_at: int
-    escrow: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeView:
-    """Open dispute of a lease; all zero when there is none."""
-
-    challenger: str
-    disputed_at: int
-    lowest_segment: int
-    lower_challenger: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListingView:
-    """One machine of a provider; `max_price_per_hour` in the token's smallest unit."""
-
-    provider: str
-    active: bool
-    token: str
-    operator: str
-    max_price_per_hour: int
-    machine_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StakeView:
-    """Stake of one provider in one token, in its smallest unit."""
-
-    total: int
-    locked: int
-    unbonding: int
-    claimable_at: int
-
-    @property
-    def free(self) -> int:
-        """What a new lease can lock."""
-        return max(0, self.total - self.unbonding - self.locked)
-
-
-class Contract:
-    """A contract at an address; the subclasses give its functions names and types."""
-
-    _artifact_name: ClassVar[str]
-
-    def __init__(self, address: str) -> None:
-        self.address = to_checksum_address(address)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address})"
-
-    @property
-    def _artifact(self) -> Artifact:
-        return load_artifact(self._artifact_name)
-
-    def _call(self, function: str, *args: Any) -> Call:
-        data = self._artifact.encode_call(function, *args)
-        return Call(self.address, data, name=f"{self._artifact_name}.{function}")
-
-    def _view(self, function: str, *args: Any, build: Callable[..., T]) -> View[T]:
-        artifact = self._artifact
-
-        def decode(data: bytes) -> T:
-            return build(*artifact.decode_result(function, data))
-
-        data = artifact.encode_call(function, *args)
-        return View(self.address, data, decode, name=f"{self._artifact_name}.{function}")
+    ALLOWANCE = 0  # its allowance to the escrow
+    CREDIT = 1  # its credit in the escrow
 
 
 class LeaseEscrow(Contract):
@@ -189,10 +84,19 @@ class LeaseEscrow(Contract):
     def set_operator(self, listing_id: bytes, operator: str) -> Call:
         return self._call("setOperator", listing_id, operator)
 
+    def set_capacity(self, listing_id: bytes, capacity: int) -> Call:
+        """Limit how many leases may live at a time; 0 for no limit."""
+        return self._call("setCapacity", listing_id, capacity)
+
+    def cancel_nonces(self, listing_id: bytes, word: int, mask: int) -> Call:
+        """Void the signed terms with nonces of `256 * word + i`, for each bit `i` of `mask`."""
+        return self._call("cancelNonces", listing_id, word, mask)
+
     # Stakes
 
-    def stake(self, token: str, amount: int) -> Call:
-        return self._call("stake", token, amount)
+    def stake(self, token: str, amount: int, value: int = 0) -> Call:
+        """`value`: the same amount in wei, when the token is the chain's own coin."""
+        return self._call("stake", token, amount, value=value)
 
     def unbond(self, token: str, amount: int) -> Call:
         return self._call("unbond", token, amount)
@@ -202,8 +106,48 @@ class LeaseEscrow(Contract):
 
     # Leases
 
-    def open(self, terms: TermsTuple, signature: bytes) -> Call:
-        return self._call("open", terms, signature)
+    def open(self, terms: TermsTuple, signature: bytes, value: int = 0) -> Call:
+        """`value`: the cost in wei, when the token is the chain's own coin."""
+        return self._call("open", terms, signature, value=value)
+
+    def open_with_permit(
+        self, terms: TermsTuple, signature: bytes, permit: tuple[int, int, int, bytes, bytes]
+    ) -> Call:
+        """`permit` of EIP-2612: value, deadline, v, r, s."""
+        return self._call("openWithPermit", terms, signature, permit)
+
+    def open_with_authorization(
+        self,
+        terms: TermsTuple,
+        signature: bytes,
+        authorization: tuple[int, int, int, int, bytes, bytes],
+    ) -> Call:
+        """`authorization` of EIP-3009: relay fee, validAfter, validBefore, v, r, s."""
+        return self._call("openWithAuthorization", terms, signature, authorization)
+
+    def open_from(
+        self, terms: TermsTuple, signature: bytes, source: int, relay_fee: int, consent: bytes
+    ) -> Call:
+        """Open out of the renter's allowance or credit; `consent` is the renter's signature."""
+        return self._call("openFrom", terms, signature, source, relay_fee, consent)
+
+    def open_for(
+        self,
+        terms: TermsTuple,
+        signature: bytes,
+        order: OrderTuple,
+        order_signature: bytes,
+        source: int,
+        predecessor: Sequence[TermsTuple],
+    ) -> Call:
+        """Open for a renter under an order that it signed."""
+        return self._call(
+            "openFor", terms, signature, order, order_signature, source, list(predecessor)
+        )
+
+    def revoke_order(self, order: OrderTuple, signature: bytes) -> Call:
+        """Void an order; `signature` is the renter's, empty when the renter sends."""
+        return self._call("revokeOrder", order, signature)
 
     def commit(self, terms: TermsTuple, up_to: int, trace_root: bytes) -> Call:
         """Claim that segments 0 to `up_to - 1` are finished."""
@@ -222,16 +166,37 @@ class LeaseEscrow(Contract):
     def stop(self, terms: TermsTuple) -> Call:
         return self._call("stop", terms)
 
+    def stop_for(self, terms: TermsTuple, signature: bytes) -> Call:
+        """Stop for the renter, with its signature."""
+        return self._call("stopFor", terms, signature)
+
     def close(self, terms: TermsTuple) -> Call:
         return self._call("close", terms)
 
     # Disputes
 
-    def challenge(self, terms: TermsTuple, segment: int) -> Call:
-        return self._call("challenge", terms, segment)
+    def challenge(self, terms: TermsTuple, segment: int, value: int = 0) -> Call:
+        """`value`: the bond in wei, when the token is the chain's own coin."""
+        return self._call("challenge", terms, segment, value=value)
+
+    def challenge_from(
+        self,
+        terms: TermsTuple,
+        segment: int,
+        source: int,
+        challenger: str,
+        nonce: int,
+        consent: bytes,
+    ) -> Call:
+        """Challenge with a bond out of the challenger's allowance or credit, with its signature."""
+        return self._call("challengeFrom", terms, segment, source, challenger, nonce, consent)
 
     def rule(self, terms: TermsTuple, fraud: bool, good_segments: int) -> Call:
         return self._call("rule", terms, fraud, good_segments)
+
+    def attest_unretrievable(self, terms: TermsTuple, good_segments: int) -> Call:
+        """The arbiter's word that checkpoints from `good_segments` on cannot be fetched."""
+        return self._call("attestUnretrievable", terms, good_segments)
 
     def timeout_dispute(self, terms: TermsTuple) -> Call:
         return self._call("timeoutDispute", terms)
@@ -243,6 +208,10 @@ class LeaseEscrow(Contract):
 
     def withdraw(self, token: str, to: str, amount: int) -> Call:
         return self._call("withdraw", token, to, amount)
+
+    def collect(self, token: str) -> Call:
+        """Credit the shares that have accrued to treasury and audit pool."""
+        return self._call("collect", token)
 
     # Owner
 
@@ -276,6 +245,30 @@ class LeaseEscrow(Contract):
     def voucher_digest(self, lease_id: bytes, segments: int) -> View[bytes]:
         return self._view("voucherDigest", lease_id, segments, build=bytes)
 
+    def order_digest(self, order: OrderTuple) -> View[bytes]:
+        return self._view("orderDigest", order, build=bytes)
+
+    def revocation_digest(self, order: bytes) -> View[bytes]:
+        return self._view("revocationDigest", order, build=bytes)
+
+    def opening_digest(self, lease_id: bytes, source: int, relay_fee: int) -> View[bytes]:
+        return self._view("openingDigest", lease_id, source, relay_fee, build=bytes)
+
+    def stop_digest(self, lease_id: bytes) -> View[bytes]:
+        return self._view("stopDigest", lease_id, build=bytes)
+
+    def challenge_digest(
+        self, lease_id: bytes, segment: int, source: int, nonce: int
+    ) -> View[bytes]:
+        return self._view("challengeDigest", lease_id, segment, source, nonce, build=bytes)
+
+    def order_use_of(self, order: bytes) -> View[OrderUse]:
+        return self._view("orderUseOf", order, build=OrderUse)
+
+    def is_cancelled(self, listing_id: bytes, nonce: int) -> View[bool]:
+        """Whether terms of the listing with this nonce were cancelled."""
+        return self._view("isCancelled", listing_id, nonce, build=bool)
+
     def lease_of(self, lease_id: bytes) -> View[LeaseView]:
         return self._view("leaseOf", lease_id, build=_lease_view)
 
@@ -294,11 +287,19 @@ class LeaseEscrow(Contract):
     def credit_of(self, token: str, account: str) -> View[int]:
         return self._view("creditOf", token, account, build=int)
 
+    def accrued_of(self, token: str) -> View[tuple[int, int]]:
+        """Fees and audit shares that `collect` has still to move."""
+        return self._view("accruedOf", token, build=lambda *shares: shares)
+
     def challenge_bond(self, terms: TermsTuple) -> View[int]:
         return self._view("challengeBond", terms, build=int)
 
     def challenge_reward(self, terms: TermsTuple) -> View[int]:
         return self._view("challengeReward", terms, build=int)
+
+    def extension(self) -> View[str]:
+        """Where the second half of the escrow's code is; fixed for ever."""
+        return self._view("extension", build=str)
 
     def allowed_tokens(self) -> View[tuple[str, ...]]:
         return self._view("allowedTokens", build=tuple)

@@ -31,6 +31,12 @@ CONTRACTS: Final = {
     "TestToken": "src/TestToken.sol",
 }
 """Contracts that are shipped, and the source file of each."""
+EXTENSION: Final = ("LeaseEscrowExtension", "src/LeaseEscrowExtension.sol")
+"""Code that the escrow runs on its own storage; part of the escrow's creation code."""
+INTERFACE: Final = ("ILeaseEscrow", "src/interfaces/ILeaseEscrow.sol")
+"""What escrow and extension together must implement: each function in exactly one of them."""
+MAX_CODE_BYTES: Final = 24_576  # EIP-170
+MAX_CREATION_BYTES: Final = 49_152  # EIP-3860
 
 _IMPORT: Final = re.compile(r"""^\s*import\s[^;]*?["']([^"']+)["']\s*;""", re.MULTILINE)
 
@@ -53,8 +59,15 @@ def compiler_settings() -> dict[str, Any]:
             "appendCBOR": profile["cbor_metadata"],
         },
         "outputSelection": {
-            source: {contract: ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}
-            for contract, source in CONTRACTS.items()
+            source: {
+                contract: [
+                    "abi",
+                    "evm.bytecode.object",
+                    "evm.deployedBytecode.object",
+                    "storageLayout",
+                ]
+            }
+            for contract, source in (*CONTRACTS.items(), EXTENSION, INTERFACE)
         },
     }
 
@@ -97,7 +110,8 @@ def _resolve(path: str, importer: str, prefixes: Mapping[str, str]) -> str:
 def build() -> dict[str, str]:
     """Compile all shipped contracts; the content of each ABI file, by contract."""
     settings = compiler_settings()
-    sources = collect_sources(list(CONTRACTS.values()), settings["remappings"])
+    entries = [*CONTRACTS.values(), EXTENSION[1], INTERFACE[1]]
+    sources = collect_sources(entries, settings["remappings"])
     output, version = _compile(
         {
             "language": "Solidity",
@@ -109,8 +123,9 @@ def build() -> dict[str, str]:
     files = {}
     for contract, source in CONTRACTS.items():
         compiled = output["contracts"][source][contract]
+        _check_size(contract, compiled)
         content = {
-            "abi": compiled["abi"],
+            "abi": compiled["abi"] if contract != "LeaseEscrow" else escrow_abi(output),
             "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],
             "deployedBytecode": "0x" + compiled["evm"]["deployedBytecode"]["object"],
             "solc": version,
@@ -118,6 +133,76 @@ def build() -> dict[str, str]:
         }
         files[contract] = json.dumps(content, indent=1) + "\n"
     return files
+
+
+def escrow_abi(output: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Join the ABIs of the escrow and its extension; users see one contract.
+
+    Raises
+    ------
+    BuildError
+        The two do not implement the interface, both have a function of it, or their storage
+        differs.
+    """
+    contracts = output["contracts"]
+    core = contracts[CONTRACTS["LeaseEscrow"]]["LeaseEscrow"]
+    extension = contracts[EXTENSION[1]][EXTENSION[0]]
+    _check_size(EXTENSION[0], extension)
+    if _layout(core) != _layout(extension):
+        raise BuildError("escrow and extension do not agree on the storage that they share")
+    wanted = _signatures(contracts[INTERFACE[1]][INTERFACE[0]]["abi"])
+    parts = [_signatures(core["abi"]), _signatures(extension["abi"])]
+    missing = sorted(wanted - (parts[0] | parts[1]))
+    twice = sorted(wanted & parts[0] & parts[1])
+    # What is not of the interface comes from the library, and both inherit it with its storage.
+    stray = sorted((parts[0] ^ parts[1]) - wanted)
+    if missing or twice or stray:
+        raise BuildError(
+            f"functions of the escrow: missing {missing}, in both contracts {twice},"
+            f" not of the interface {stray}"
+        )
+    joined = [*core["abi"], *extension["abi"]]
+    joined += contracts[INTERFACE[1]][INTERFACE[0]]["abi"]
+    unique = {
+        json.dumps([item["type"], item.get("name"), _types(item)]): item
+        for item in reversed(joined)
+        if item["type"] not in ("constructor", "fallback", "receive")
+    }
+    constructor = [item for item in core["abi"] if item["type"] == "constructor"]
+    return constructor + sorted(unique.values(), key=lambda item: (item["type"], item["name"]))
+
+
+def _signatures(abi: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {
+        f"{item['name']}({','.join(_types(item))})" for item in abi if item["type"] == "function"
+    }
+
+
+def _types(item: Mapping[str, Any]) -> list[str]:
+    return [
+        kind["type"].replace("tuple", f"({','.join(_types({'inputs': kind['components']}))})")
+        if kind["type"].startswith("tuple")
+        else kind["type"]
+        for kind in item["inputs"]
+    ]
+
+
+def _layout(compiled: Mapping[str, Any]) -> list[tuple[str, str, int, str]]:
+    types = compiled["storageLayout"]["types"] or {}
+    return [
+        (entry["label"], entry["slot"], entry["offset"], types[entry["type"]]["label"])
+        for entry in compiled["storageLayout"]["storage"]
+    ]
+
+
+def _check_size(contract: str, compiled: Mapping[str, Any]) -> None:
+    code = len(compiled["evm"]["deployedBytecode"]["object"]) // 2
+    creation = len(compiled["evm"]["bytecode"]["object"]) // 2
+    if code > MAX_CODE_BYTES or creation > MAX_CREATION_BYTES:
+        raise BuildError(
+            f"{contract} has {code} bytes of code (at most {MAX_CODE_BYTES}) and"
+            f" {creation} of creation code (at most {MAX_CREATION_BYTES})"
+        )
 
 
 def _compile(standard_input: dict[str, Any]) -> tuple[dict[str, Any], str]:

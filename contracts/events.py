@@ -86,6 +86,19 @@ class OperatorSet(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacitySet(Event):
+    listing_id: bytes
+    capacity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoncesCancelled(Event):
+    listing_id: bytes
+    word: int
+    mask: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Staked(Event):
     provider: str
     token: str
@@ -117,6 +130,34 @@ class Opened(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderUsed(Event):
+    order_digest: bytes
+    lease_id: bytes
+    spent: int
+    segments: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRevoked(Event):
+    order_digest: bytes
+    renter: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayerPaid(Event):
+    lease_id: bytes
+    relayer: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreditSpent(Event):
+    token: str
+    account: str
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Committed(Event):
     lease_id: bytes
     up_to: int
@@ -131,8 +172,6 @@ class Settled(Event):
     to_provider: int
     to_treasury: int
     to_audit_pool: int
-    treasury: str
-    audit_pool: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +215,18 @@ class Ruled(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unretrievable(Event):
+    lease_id: bytes
+    good_segments: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class DisputeTimedOut(Event):
     lease_id: bytes
     lowest_segment: int
     to_provider: int
     to_treasury: int
     to_audit_pool: int
-    treasury: str
-    audit_pool: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +235,15 @@ class Withdrawn(Event):
     account: str
     to: str
     amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected(Event):
+    token: str
+    treasury: str
+    to_treasury: int
+    audit_pool: str
+    to_audit_pool: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,10 +283,16 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
         Repriced,
         Delisted,
         OperatorSet,
+        CapacitySet,
+        NoncesCancelled,
         Staked,
         UnbondStarted,
         UnbondClaimed,
         Opened,
+        OrderUsed,
+        OrderRevoked,
+        RelayerPaid,
+        CreditSpent,
         Committed,
         Settled,
         Stopped,
@@ -242,8 +300,10 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
         Challenged,
         BondReturned,
         Ruled,
+        Unretrievable,
         DisputeTimedOut,
         Withdrawn,
+        Collected,
         TokenAllowed,
         FeeSet,
         TreasurySet,

@@ -14,13 +14,17 @@ from client_sdk.protocol.verification import Verification, verifications_in
 class Order(Typed):
     """What a renter wants run and what it may cost, signed by the renter.
 
+    With a ``min_window`` the signature is also authority: anybody may then open leases for the
+    renter within the order's caps, by ``LeaseEscrow.openFor``, until it expires or is revoked.
+
     Amounts are in the smallest unit of ``token``.
     """
 
     EIP712_TYPE: ClassVar[str] = (
         "Order(address renter,address token,address arbiter,bytes32 jobHash,bytes32 listingId,"
-        "bytes32 offer,uint96 maxPricePerHour,uint96 budget,uint96 minStake,uint32 maxDurationS,"
-        "uint16 segments,uint8 verification,uint40 expiresAt,uint64 nonce)"
+        "bytes32 offer,bytes32 hardwareClass,uint96 maxPricePerHour,uint96 maxPricePerSegment,"
+        "uint96 budget,uint96 minStake,uint32 maxDurationS,uint32 minWindow,uint16 segments,"
+        "uint8 verification,uint40 expiresAt,uint64 nonce)"
     )
     SCHEMA: ClassVar[str] = "gridlease/order/1"
 
@@ -34,12 +38,18 @@ class Order(Typed):
     listing_id: bytes = ZERO_HASH
     #: Digest of the offer that it answers; zero for any.
     offer: bytes = ZERO_HASH
+    #: Class of the listing that takes it; zero for any.
+    hardware_class: bytes = ZERO_HASH
     max_price_per_hour: int
+    #: Most for one segment of a lease that somebody else opens; 0 for no limit but the budget.
+    max_price_per_segment: int = 0
     #: Most that may be spent in all.
     budget: int
     #: Least stake of the provider.
     min_stake: int = 0
     max_duration_s: int
+    #: Least window of a lease that somebody else opens for the renter, in seconds; 0 forbids that.
+    min_window: int = 0
     #: Most segments.
     segments: int
     #: Mask with the one :class:`~client_sdk.protocol.verification.Verification` bit wanted.

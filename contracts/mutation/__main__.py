@@ -18,7 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from contracts.mutation.faults import FAULTS, Fault
+from contracts.mutation.catalogue import FAULTS
+from contracts.mutation.faults import Fault
 from contracts.mutation.project import FOLDER, MutationError, Outcome, Project, locate, sources
 
 _MAX_JOBS: Final = 2

@@ -68,7 +68,7 @@ REGISTRY_FAULTS: Final = (
     ),
     Fault(
         "only leases that exist are judged",
-        "ILeaseEscrow(escrow).leaseOf(leaseId).status == ILeaseEscrow.LeaseStatus.None",
+        "ILeaseEscrow(escrow).leaseOf(leaseId).status == IEscrowTypes.LeaseStatus.None",
         "false",
         _QUORUM,
     ),
@@ -199,11 +199,16 @@ _LISTINGS: Final = "test/Listings.t.sol"
 ESCROW_FAULTS: Final = (
     Fault(
         "a challenger is not the arbiter",
-        "if (msg.sender == terms.arbiter)",
+        "if (challenger == terms.arbiter)",
         "if (false)",
         _CHALLENGE,
     ),
-    Fault("only the arbiter rules", "if (msg.sender != terms.arbiter)", "if (false)", _RULE),
+    Fault(
+        "only the arbiter rules",
+        "terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);\n        uint256 deadline",
+        "address(0)) revert NotArbiter(msg.sender, terms.arbiter);\n        uint256 deadline",
+        _RULE,
+    ),
     Fault(
         "honest covers all pending segments",
         ": goodSegments == lease.pending;",
@@ -245,17 +250,17 @@ ESCROW_FAULTS: Final = (
     ),
     Fault(
         "the renter's half is not rounded away",
-        "* (dispute.lowestSegment - lease.paid) / 2",
-        "* (dispute.lowestSegment - lease.paid)",
+        "* (splitUpTo - lease.paid) / 2",
+        "* (splitUpTo - lease.paid)",
         _TIMEOUT,
     ),
     Fault(
         "only what lies below is split",
-        "(dispute.lowestSegment - lease.paid)",
+        "(splitUpTo - lease.paid)",
         "(lease.pending - lease.paid)",
         _TIMEOUT,
     ),
-    Fault("half leaves escrow", "lease.escrow -= uint96(half);", "", _TIMEOUT),
+    Fault("half leaves escrow", "lease.escrow -= uint88(half);", "", _TIMEOUT),
     Fault(
         "only a lower segment is pointed at",
         "segment >= dispute.lowestSegment",
@@ -325,7 +330,7 @@ ESCROW_FAULTS: Final = (
         "uint256(lease.committedAt) + terms.window - 1",
         _SETTLE,
     ),
-    Fault("what is paid leaves escrow", "lease.escrow -= uint96(amount);", "", _SETTLE),
+    Fault("what is paid leaves escrow", "lease.escrow -= uint88(amount);", "", _SETTLE),
     Fault("a closed lease holds nothing", "lease.escrow = 0;", "", _CLOSE),
     Fault(
         "one stop", "if (lease.stoppedAt != 0) revert AlreadyStopped(lease.stoppedAt);", "", _CLOSE
@@ -355,7 +360,7 @@ ESCROW_FAULTS: Final = (
         _OPEN,
     ),
     Fault("the arbiter is no party", "if (arbiter == terms.renter ||", "if (", _OPEN),
-    Fault("prices fit their slot", "if (cost > type(uint96).max)", "if (false)", _OPEN),
+    Fault("prices fit their slot", "if (cost > type(uint88).max)", "if (false)", _OPEN),
     Fault("bonds are of free stake", "if (bond > free)", "if (false)", _OPEN),
     Fault(
         "a stake waits its period",
@@ -388,5 +393,3 @@ ESCROW_FAULTS: Final = (
         _LISTINGS,
     ),
 )
-
-FAULTS: Final = (*REGISTRY_FAULTS, *ESCROW_FAULTS)

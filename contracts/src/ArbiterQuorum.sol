@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IArbiterQuorum} from "./interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "./interfaces/IAuditorRegistry.sol";
+import {IEscrowTypes} from "./interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "./interfaces/ILeaseEscrow.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
@@ -54,13 +55,13 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
 
     /// @inheritdoc IArbiterQuorum
     function rule(
-        ILeaseEscrow.Terms calldata terms,
+        IEscrowTypes.Terms calldata terms,
         bool fraud,
         uint16 goodSegments,
         bytes[] calldata signatures
     ) external {
         bytes32 leaseId = _leaseId(terms);
-        ILeaseEscrow.Dispute memory dispute = ILeaseEscrow(escrow).disputeOf(leaseId);
+        IEscrowTypes.Dispute memory dispute = ILeaseEscrow(escrow).disputeOf(leaseId);
         if (dispute.disputedAt == 0) revert NotDisputed(leaseId);
         bytes32 root = ILeaseEscrow(escrow).leaseOf(leaseId).root;
         bytes32 digest = verdictDigest(leaseId, root, dispute.disputedAt, fraud, goodSegments);
@@ -74,7 +75,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
 
     /// @inheritdoc IArbiterQuorum
     function slashAuditor(
-        ILeaseEscrow.Terms calldata terms,
+        IEscrowTypes.Terms calldata terms,
         uint16 segment,
         address auditor,
         IAuditorRegistry.AuditFault fault,
@@ -82,7 +83,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     ) external {
         bytes32 leaseId = _leaseId(terms);
         if (terms.arbiter != address(this)) revert ArbiterDiffers(terms.arbiter, address(this));
-        if (ILeaseEscrow(escrow).leaseOf(leaseId).status == ILeaseEscrow.LeaseStatus.None) {
+        if (ILeaseEscrow(escrow).leaseOf(leaseId).status == IEscrowTypes.LeaseStatus.None) {
             revert LeaseUnknown(leaseId);
         }
         if (segment >= terms.segments) revert SegmentOutOfRange(segment, terms.segments);
@@ -124,7 +125,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
         );
     }
 
-    function _leaseId(ILeaseEscrow.Terms calldata terms) private view returns (bytes32) {
+    function _leaseId(IEscrowTypes.Terms calldata terms) private view returns (bytes32) {
         return ILeaseEscrow(escrow).leaseIdOf(terms);
     }
 
@@ -152,7 +153,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     }
 
     /// @dev Nobody judges its own case.
-    function _refuseParties(address[] memory signers, ILeaseEscrow.Terms calldata terms)
+    function _refuseParties(address[] memory signers, IEscrowTypes.Terms calldata terms)
         private
         pure
     {

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Disputes} from "./escrow/Disputes.sol";
-import {Ledger} from "./escrow/Ledger.sol";
-import {Stakes} from "./escrow/Stakes.sol";
+import {LeaseEscrowExtension} from "./LeaseEscrowExtension.sol";
+import {Leases} from "./escrow/Leases.sol";
+import {Proxy} from "@openzeppelin/contracts/proxy/Proxy.sol";
 
 /// @title Escrow of leases on rented machines
-/// @notice Immutable: no proxy, no upgrade, no path of the owner to users' funds. The rules are
-/// written in ILeaseEscrow; the parts are Ledger (money in and out), Stakes, Listings, Leases and
-/// Disputes.
-contract LeaseEscrow is Disputes {
+/// @notice Immutable: no upgrade, no path of the owner to users' funds. The rules are written in
+/// ILeaseEscrow. What a lease goes through is here; all else is code of the extension, which this
+/// contract makes in its constructor and runs on its own storage: together they are larger than one
+/// contract may be.
+contract LeaseEscrow is Leases, Proxy {
+    // Also in ILeaseEscrow; the address is fixed here for ever.
+    address public immutable extension;
+
     constructor(
         address owner,
         address treasury,
@@ -17,5 +21,20 @@ contract LeaseEscrow is Disputes {
         uint16 feeBps,
         address[] memory tokens,
         uint32 unbondingPeriod
-    ) Ledger(owner, treasury, auditPool, feeBps, tokens) Stakes(unbondingPeriod) {}
+    ) Leases(owner) {
+        extension = address(new LeaseEscrowExtension(unbondingPeriod));
+        _allowTokens(tokens);
+        _setFee(feeBps);
+        _setTreasury(treasury);
+        _setAuditPool(auditPool);
+    }
+
+    /// @dev Coins that come without a call belong to nobody.
+    receive() external payable {
+        revert ReceivedAmountDiffers(address(0), 0, msg.value);
+    }
+
+    function _implementation() internal view override returns (address) {
+        return extension;
+    }
 }

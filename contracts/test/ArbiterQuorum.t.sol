@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IArbiterQuorum} from "../src/interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "../src/interfaces/IAuditorRegistry.sol";
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {RegistryTest} from "./utils/RegistryTest.sol";
 import {Vm, vm} from "./utils/Vm.sol";
 
@@ -90,7 +90,7 @@ contract ArbiterQuorumTest is RegistryTest {
     // -------------------------------------------------------------------------------------- rule
 
     function test_rule_givenNoDispute_reverts() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         bytes[] memory signatures = _signatures(_verdict(id, true, 0), 0, 2);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.NotDisputed.selector, id));
@@ -98,16 +98,16 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_givenAnotherArbiter_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputed(2, 0);
         bytes[] memory signatures = _signatures(_verdict(id, true, 0), 0, 2);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.NotArbiter.selector, address(quorum), ARBITER)
+            abi.encodeWithSelector(IEscrowTypes.NotArbiter.selector, address(quorum), ARBITER)
         );
         quorum.rule(terms, true, 0, signatures);
     }
 
     function test_rule_whenFraud_anybodyPresentsIt() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, true, 1), 1, 2);
         address[] memory signers = new address[](2);
         (signers[0], signers[1]) = (judges[1], judges[2]);
@@ -116,28 +116,28 @@ contract ArbiterQuorumTest is RegistryTest {
         emit IArbiterQuorum.VerdictGiven(id, root, uint40(START + 70), true, 1, signers);
         vm.prank(STRANGER);
         quorum.rule(terms, true, 1, signatures);
-        ILeaseEscrow.Lease memory lease = escrow.leaseOf(id);
-        vm.assertTrue(lease.status == ILeaseEscrow.LeaseStatus.Closed, "closed");
+        IEscrowTypes.Lease memory lease = escrow.leaseOf(id);
+        vm.assertTrue(lease.status == IEscrowTypes.LeaseStatus.Closed, "closed");
         vm.assertEq(lease.paid, 1, "good segments");
         _assertStake(STAKE - BOND, 0, 0);
     }
 
     function test_rule_whenHonestByAllThree_goesOn() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         quorum.rule(terms, false, 3, _signatures(_verdict(id, false, 3), 0, 3));
-        vm.assertTrue(_status(id) == ILeaseEscrow.LeaseStatus.Active, "active");
+        vm.assertTrue(_status(id) == IEscrowTypes.LeaseStatus.Active, "active");
         vm.assertEq(_credits().provider, CHALLENGE_BOND, "the challenger's bond");
     }
 
     function test_rule_withTooFewSignatures_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, true, 0), 0, 1);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.TooFewSignatures.selector, 1, 2));
         quorum.rule(terms, true, 0, signatures);
     }
 
     function test_rule_withUnsortedOrRepeatedSigners_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, true, 0), 0, 2);
         (signatures[0], signatures[1]) = (signatures[1], signatures[0]);
         vm.expectRevert(
@@ -156,7 +156,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_withInvalidSignature_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes32 digest = _verdict(id, true, 0);
         bytes[] memory signatures = _signatures(digest, 0, 2);
         signatures[1] = new bytes(65);
@@ -172,7 +172,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_withASignerWhoIsNoJudge_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes32 digest = _verdict(id, true, 0);
         // The first key after the judges' whose address is above theirs.
         uint256 key = judgeKeys[2] + 1;
@@ -184,7 +184,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_withAJudgeWhoseBondIsTooLow_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, true, 0), 0, 3);
         _unbond(judges[1], 1);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeNotBonded.selector, judges[1]));
@@ -193,7 +193,7 @@ contract ArbiterQuorumTest is RegistryTest {
 
     function test_rule_withAChallengerAmongTheJudges_reverts() external {
         _fund(judges[0]);
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(judges[0]);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(judges[0]);
         bytes32 digest = _verdict(id, true, 0);
         bytes[] memory signatures = _signatures(digest, 0, 3);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, judges[0]));
@@ -214,7 +214,7 @@ contract ArbiterQuorumTest is RegistryTest {
     function _expectPartyRefused(uint256 key) private {
         uint256 state = vm.snapshotState();
         _quorumWith(key);
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = new bytes[](1);
         signatures[0] = _signature(key, _verdict(id, true, 0));
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, vm.addr(key)));
@@ -231,7 +231,7 @@ contract ArbiterQuorumTest is RegistryTest {
         bytes32 listing = escrow.list(CLASS, address(token), 5, operator, DOCUMENT);
         vm.prank(provider);
         escrow.stake(address(token), STAKE);
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         (terms.provider, terms.listingId) = (provider, listing);
         bytes32 id = _open(terms);
         vm.warp(START + 50);
@@ -253,7 +253,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_withSignaturesForAnotherVerdict_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, true, 1), 0, 2);
         vm.expectPartialRevert(IArbiterQuorum.NotJudge.selector);
         this.ruleAlone(terms, true, 0, signatures[0]);
@@ -264,7 +264,7 @@ contract ArbiterQuorumTest is RegistryTest {
     /// @dev One signature twice: it recovers to some account that is no judge, and that is told
     /// before the order is.
     function ruleAlone(
-        ILeaseEscrow.Terms calldata terms,
+        IEscrowTypes.Terms calldata terms,
         bool fraud,
         uint16 good,
         bytes calldata signature
@@ -275,7 +275,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_rule_withTheVerdictOfAnEarlierDispute_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = _signatures(_verdict(id, false, 3), 0, 2);
         quorum.rule(terms, false, 3, signatures);
         vm.warp(START + 80);
@@ -324,13 +324,13 @@ contract ArbiterQuorumTest is RegistryTest {
     // ------------------------------------------------------------------------------ slashAuditor
 
     function test_slashAuditor_givenWrongLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = escrow.leaseIdOf(terms);
         IAuditorRegistry.AuditFault fault = IAuditorRegistry.AuditFault.NoReport;
         bytes[] memory none = new bytes[](0);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.LeaseUnknown.selector, id));
         quorum.slashAuditor(terms, 0, AUDITOR, fault, none);
-        ILeaseEscrow.Terms memory foreign = _terms();
+        IEscrowTypes.Terms memory foreign = _terms();
         _open(foreign);
         vm.expectRevert(
             abi.encodeWithSelector(
@@ -348,7 +348,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_slashAuditor_byItselfOrTheRenter_reverts() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         IAuditorRegistry.AuditFault fault = IAuditorRegistry.AuditFault.WrongReport;
         bytes32 digest = quorum.auditVerdictDigest(id, 1, judges[1], fault);
@@ -366,7 +366,7 @@ contract ArbiterQuorumTest is RegistryTest {
     }
 
     function test_slashAuditor_slashesAndEmits() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         _bond(AUDITOR, MIN_BOND);
         address[] memory signers = new address[](2);

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IArbiterQuorum} from "../src/interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "../src/interfaces/IAuditorRegistry.sol";
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {IOwnable} from "./utils/Interfaces.sol";
 import {RegistryTest} from "./utils/RegistryTest.sol";
 import {FeeToken, PlainToken, ReentrantToken} from "./utils/Tokens.sol";
@@ -319,7 +319,7 @@ contract AuditorRegistryTest is RegistryTest {
     }
 
     function test_slash_takesBondFirstThenUnbondingForTheRenter() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         _bond(AUDITOR, MIN_BOND + 3);
         _enroll(AUDITOR, HARDWARE);
@@ -350,7 +350,7 @@ contract AuditorRegistryTest is RegistryTest {
     }
 
     function test_slash_forAMissingReport_takesATenthFromTheBond() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         _open(terms);
         _bond(AUDITOR, MIN_BOND);
         _slash(terms, IAuditorRegistry.AuditFault.NoReport, 0);
@@ -359,7 +359,7 @@ contract AuditorRegistryTest is RegistryTest {
     }
 
     function test_slash_twiceForOneSegment_reverts() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         _bond(AUDITOR, 3 * MIN_BOND);
         _slash(terms, IAuditorRegistry.AuditFault.NoReport, 1);
@@ -374,7 +374,7 @@ contract AuditorRegistryTest is RegistryTest {
     }
 
     function test_slash_ofNothing_reverts() external {
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         bytes32 id = _open(terms);
         IAuditorRegistry.AuditFault fault = IAuditorRegistry.AuditFault.NoReport;
         bytes[] memory signatures =

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IAuditorRegistry} from "../src/interfaces/IAuditorRegistry.sol";
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {RegistryHandler} from "./utils/RegistryHandler.sol";
 import {RegistryTest} from "./utils/RegistryTest.sol";
 import {vm} from "./utils/Vm.sol";
@@ -22,7 +22,7 @@ contract AuditorRegistryInvariantsTest is RegistryTest {
 
     function setUp() public override {
         super.setUp();
-        ILeaseEscrow.Terms memory terms = _quorumTerms();
+        IEscrowTypes.Terms memory terms = _quorumTerms();
         _open(terms);
         _handler =
             new RegistryHandler(registry, quorum, escrow, token, DISTRIBUTOR, terms, judgeKeys);

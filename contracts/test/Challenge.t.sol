@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -21,30 +21,30 @@ import {vm} from "./utils/Vm.sol";
 //     └── given an earlier one that pointed lower: it should return that one's bond
 contract ChallengeTest is EscrowTest {
     function test_challenge_givenNoLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        _expectNotActive(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        IEscrowTypes.Terms memory terms = _terms();
+        _expectNotActive(escrow.leaseIdOf(terms), IEscrowTypes.LeaseStatus.None);
         _challenge(CHALLENGER, terms, 0);
     }
 
     function test_challenge_givenClosedLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         _close(PROVIDER, terms);
-        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Closed);
         _challenge(CHALLENGER, terms, 0);
     }
 
     function test_challenge_givenMeteredLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         bytes32 leaseId = _open(terms);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.LeaseMetered.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.LeaseMetered.selector, leaseId));
         _challenge(CHALLENGER, terms, 0);
     }
 
     function test_challenge_whenCallerIsArbiter_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.ArbiterMayNotChallenge.selector, ARBITER)
+            abi.encodeWithSelector(IEscrowTypes.ArbiterMayNotChallenge.selector, ARBITER)
         );
         _challenge(ARBITER, terms, 0);
     }
@@ -52,29 +52,29 @@ contract ChallengeTest is EscrowTest {
     // ------------------------------------------------------------------------------ active lease
 
     function test_challenge_whenSegmentIsOutOfRange_reverts(uint16 segment) external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 4);
         vm.assume(segment < 2 || segment >= 4);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.SegmentOutOfRange.selector, segment, 2, 4)
+            abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, segment, 2, 4)
         );
         _challenge(CHALLENGER, terms, segment);
     }
 
     function test_challenge_whenNothingIsCommitted_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.SegmentOutOfRange.selector, 0, 0, 0));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, 0, 0, 0));
         _challenge(CHALLENGER, terms, 0);
     }
 
     function test_challenge_whenWindowIsOver_reverts(uint32 late) external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW + late);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.AfterWindow.selector, START + 50 + WINDOW + late, START + 50 + WINDOW
+                IEscrowTypes.AfterWindow.selector, START + 50 + WINDOW + late, START + 50 + WINDOW
             )
         );
         _challenge(CHALLENGER, terms, 0);
@@ -82,7 +82,7 @@ contract ChallengeTest is EscrowTest {
     }
 
     function test_challenge_givenNoAllowance_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.prank(CHALLENGER);
         token.approve(address(escrow), CHALLENGE_BOND - 1);
         vm.expectRevert(
@@ -97,18 +97,18 @@ contract ChallengeTest is EscrowTest {
     }
 
     function test_challenge_whenAllIsWell_opensTheDispute() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(3);
         uint256 before = token.balanceOf(address(escrow));
         vm.warp(START + 50 + WINDOW - 1);
         vm.assertEq(escrow.challengeBond(terms), CHALLENGE_BOND, "bond");
         _expectEmit();
-        emit ILeaseEscrow.Challenged(leaseId, CHALLENGER, 2, CHALLENGE_BOND);
+        emit IEscrowTypes.Challenged(leaseId, CHALLENGER, 2, CHALLENGE_BOND);
         _challenge(CHALLENGER, terms, 2);
         vm.assertEq(token.balanceOf(address(escrow)), before + CHALLENGE_BOND, "balance");
-        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Disputed, "disputed");
+        vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Disputed, "disputed");
         _assertDispute(
             leaseId,
-            ILeaseEscrow.Dispute({
+            IEscrowTypes.Dispute({
                 challenger: CHALLENGER,
                 disputedAt: uint40(START + 50 + WINDOW - 1),
                 lowestSegment: 2,
@@ -121,44 +121,44 @@ contract ChallengeTest is EscrowTest {
     // ---------------------------------------------------------------------------- disputed lease
 
     function test_challenge_givenDisputeAndNotLower_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(4, 2);
+        (IEscrowTypes.Terms memory terms,) = _disputed(4, 2);
         uint16[3] memory given = [uint16(2), 3, 4];
         for (uint256 i = 0; i < given.length; ++i) {
             vm.expectRevert(
-                abi.encodeWithSelector(ILeaseEscrow.SegmentOutOfRange.selector, given[i], 0, 2)
+                abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, given[i], 0, 2)
             );
             _challenge(OTHER, terms, given[i]);
         }
     }
 
     function test_challenge_givenDisputeAndPaidSegment_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.SegmentOutOfRange.selector, 1, 2, 3));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, 1, 2, 3));
         _challenge(OTHER, terms, 1);
     }
 
     function test_challenge_givenDisputeWhoseTimeIsOver_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(4, 2);
+        (IEscrowTypes.Terms memory terms,) = _disputed(4, 2);
         uint256 deadline = START + 70 + DISPUTE_TIMEOUT;
         vm.warp(deadline);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.AfterDisputeTimeout.selector, deadline, deadline)
+            abi.encodeWithSelector(IEscrowTypes.AfterDisputeTimeout.selector, deadline, deadline)
         );
         _challenge(OTHER, terms, 0);
     }
 
     function test_challenge_givenDisputeAndLower_takesItsPlace() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         vm.warp(START + 70 + DISPUTE_TIMEOUT - 1);
         _expectEmit();
-        emit ILeaseEscrow.Challenged(leaseId, OTHER, 1, CHALLENGE_BOND);
+        emit IEscrowTypes.Challenged(leaseId, OTHER, 1, CHALLENGE_BOND);
         _challenge(OTHER, terms, 1);
         _assertDispute(
             leaseId,
-            ILeaseEscrow.Dispute({
+            IEscrowTypes.Dispute({
                 challenger: CHALLENGER,
                 disputedAt: uint40(START + 70),
                 lowestSegment: 1,
@@ -169,12 +169,12 @@ contract ChallengeTest is EscrowTest {
     }
 
     function test_challenge_givenAnotherLowerOne_returnsItsBond() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         _challenge(OTHER, terms, 2);
         _expectEmit();
-        emit ILeaseEscrow.BondReturned(leaseId, OTHER, CHALLENGE_BOND);
+        emit IEscrowTypes.BondReturned(leaseId, OTHER, CHALLENGE_BOND);
         _expectEmit();
-        emit ILeaseEscrow.Challenged(leaseId, STRANGER, 0, CHALLENGE_BOND);
+        emit IEscrowTypes.Challenged(leaseId, STRANGER, 0, CHALLENGE_BOND);
         _challenge(STRANGER, terms, 0);
         vm.assertEq(_credits().other, CHALLENGE_BOND, "returned");
         vm.assertEq(escrow.disputeOf(leaseId).lowerChallenger, STRANGER, "lower challenger");

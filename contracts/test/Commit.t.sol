@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -28,35 +28,35 @@ contract CommitTest is EscrowTest {
     // ---------------------------------------------------------------------------------- refusals
 
     function test_commit_givenNoLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        _expectNotActive(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        IEscrowTypes.Terms memory terms = _terms();
+        _expectNotActive(escrow.leaseIdOf(terms), IEscrowTypes.LeaseStatus.None);
         _commit(terms, 1);
     }
 
     function test_commit_givenDisputedLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
-        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Disputed);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Disputed);
         _commit(terms, 3);
     }
 
     function test_commit_givenClosedLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         _close(PROVIDER, terms);
-        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Closed);
         _commit(terms, 1);
     }
 
     function test_commit_givenMeteredLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         bytes32 leaseId = _open(terms);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.LeaseMetered.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.LeaseMetered.selector, leaseId));
         _commit(terms, 1);
     }
 
     function test_commit_whenCallerIsNoProviderSide_reverts(address caller) external {
         vm.assume(caller != PROVIDER && caller != operator);
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
         _expectNotProviderSide(caller, operator);
         vm.prank(caller);
@@ -64,7 +64,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenOperatorWasReplaced_revertsForTheOldOne() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, OTHER);
@@ -79,11 +79,11 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenUpToIsOutOfRange_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(3);
+        (IEscrowTypes.Terms memory terms,) = _committed(3);
         uint16[4] memory given = [0, 3, SEGMENTS + 1, type(uint16).max];
         for (uint256 i = 0; i < given.length; ++i) {
             vm.expectRevert(
-                abi.encodeWithSelector(ILeaseEscrow.UpToOutOfRange.selector, given[i], 3, SEGMENTS)
+                abi.encodeWithSelector(IEscrowTypes.UpToOutOfRange.selector, given[i], 3, SEGMENTS)
             );
             _commit(terms, given[i]);
         }
@@ -92,13 +92,13 @@ contract CommitTest is EscrowTest {
     function test_commit_whenTooFast_reverts(uint16 upTo, uint8 elapsed) external {
         upTo = 1 + upTo % SEGMENTS;
         elapsed = uint8(elapsed % (FIRST_COMMIT + 1));
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         vm.warp(START + elapsed);
         if (uint256(upTo) * MIN_SEGMENT > elapsed) {
             vm.expectRevert(
                 abi.encodeWithSelector(
-                    ILeaseEscrow.CommitTooFast.selector, upTo, uint256(upTo) * MIN_SEGMENT, elapsed
+                    IEscrowTypes.CommitTooFast.selector, upTo, uint256(upTo) * MIN_SEGMENT, elapsed
                 )
             );
             _commit(terms, upTo);
@@ -109,7 +109,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenThereIsNoLeastSegmentTime_acceptsAllAtOnce() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.minSegmentSeconds = 0;
         bytes32 leaseId = _open(terms);
         _commit(terms, SEGMENTS);
@@ -119,7 +119,7 @@ contract CommitTest is EscrowTest {
     // --------------------------------------------------------------------------------- deadlines
 
     function test_commit_whenFirstAndTooLate_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
         vm.warp(START + FIRST_COMMIT + 1);
         _expectTooLate(START + FIRST_COMMIT + 1, START + FIRST_COMMIT);
@@ -129,7 +129,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenFirstAndAfterMaxDuration_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.maxDuration = FIRST_COMMIT - 20;
         _open(terms);
         vm.warp(START + FIRST_COMMIT - 19);
@@ -138,7 +138,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenLaterAndAfterMaxDuration_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(1);
+        (IEscrowTypes.Terms memory terms,) = _committed(1);
         vm.warp(START + MAX_DURATION + 1);
         _expectTooLate(START + MAX_DURATION + 1, START + MAX_DURATION);
         _commit(terms, 2);
@@ -149,21 +149,21 @@ contract CommitTest is EscrowTest {
     // ----------------------------------------------------------------------------- earlier commit
 
     function test_commit_whenEarlierWindowIsOver_paysFirst() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(3);
         vm.warp(START + 50 + WINDOW);
         (uint256 a, uint256 b, uint256 c) = _split(3 * uint256(PRICE));
         _expectEmit();
-        emit ILeaseEscrow.Settled(leaseId, 3, a, b, c, TREASURY, AUDIT_POOL);
+        emit IEscrowTypes.Settled(leaseId, 3, a, b, c);
         _expectEmit();
         bytes32 root = _root(_root(0, 3, TRACE), 5, keccak256("second"));
-        emit ILeaseEscrow.Committed(leaseId, 5, keccak256("second"), root);
+        emit IEscrowTypes.Committed(leaseId, 5, keccak256("second"), root);
         vm.prank(operator);
         escrow.commit(terms, 5, keccak256("second"));
         _assertCredits(_paid(3, 0));
         _assertLease(
             leaseId,
-            ILeaseEscrow.Lease({
-                status: ILeaseEscrow.LeaseStatus.Active,
+            IEscrowTypes.Lease({
+                status: IEscrowTypes.LeaseStatus.Active,
                 paid: 3,
                 pending: 5,
                 openedAt: uint40(START),
@@ -176,7 +176,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_whenEarlierWindowIsOpen_joinsAndRestartsIt() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(3);
         vm.warp(START + 50 + WINDOW - 1);
         _commit(terms, 5);
         _assertCredits(_paid(0, 0));
@@ -184,7 +184,7 @@ contract CommitTest is EscrowTest {
         vm.warp(START + 50 + 2 * WINDOW - 2);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.WindowOpen.selector,
+                IEscrowTypes.WindowOpen.selector,
                 START + 50 + 2 * WINDOW - 2,
                 START + 50 + 2 * WINDOW - 1
             )
@@ -195,7 +195,7 @@ contract CommitTest is EscrowTest {
     // ---------------------------------------------------------------------------- stopped leases
 
     function test_commit_givenStopAndAfterGrace_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         _stop(terms);
         vm.warp(START + 50 + GRACE + 1);
         _expectTooLate(START + 50 + GRACE + 1, START + 50 + GRACE);
@@ -205,29 +205,29 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_givenStopAndMoreThanWasRunning_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         _stop(terms);
         vm.warp(START + 50 + GRACE);
         // Stopped after 50 seconds: five segments of at least 10 seconds, and the running one.
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.CommitTooFast.selector, 7, 70, 60));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.CommitTooFast.selector, 7, 70, 60));
         _commit(terms, 7);
         _commit(terms, 6);
     }
 
     function test_commit_givenStop_acceptsOnlyOne() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         _stop(terms);
         _commit(terms, 3);
         vm.assertEq(escrow.leaseOf(leaseId).committedAt, START + 51, "told from a commit before");
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.FinalCommitMade.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.FinalCommitMade.selector, leaseId));
         _commit(terms, 4);
         vm.warp(START + 60);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.FinalCommitMade.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.FinalCommitMade.selector, leaseId));
         _commit(terms, 4);
     }
 
     function test_commit_givenStopBeforeTheFirstCommit_acceptsOne() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         _stop(terms);
         vm.warp(START + GRACE);
@@ -236,7 +236,7 @@ contract CommitTest is EscrowTest {
     }
 
     function test_commit_givenStopNearTheEnd_hasTheWholeGrace() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         vm.warp(START + MAX_DURATION);
         _stop(terms);
         vm.warp(START + MAX_DURATION + GRACE);
@@ -247,17 +247,17 @@ contract CommitTest is EscrowTest {
     // ------------------------------------------------------------------------------------ success
 
     function test_commit_whenAllIsWell_chainsTheRoot() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         vm.warp(START + 50);
         bytes32 root = _root(0, 2, TRACE);
         _expectEmit();
-        emit ILeaseEscrow.Committed(leaseId, 2, TRACE, root);
+        emit IEscrowTypes.Committed(leaseId, 2, TRACE, root);
         _commit(terms, 2);
         _assertLease(
             leaseId,
-            ILeaseEscrow.Lease({
-                status: ILeaseEscrow.LeaseStatus.Active,
+            IEscrowTypes.Lease({
+                status: IEscrowTypes.LeaseStatus.Active,
                 paid: 0,
                 pending: 2,
                 openedAt: uint40(START),
@@ -271,14 +271,14 @@ contract CommitTest is EscrowTest {
 
     function _expectTooLate(uint256 timestamp, uint256 deadline) private {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.AfterCommitDeadline.selector, timestamp, deadline)
+            abi.encodeWithSelector(IEscrowTypes.AfterCommitDeadline.selector, timestamp, deadline)
         );
     }
 
     function _expectNotProviderSide(address caller, address current) private {
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.NotProviderOrOperator.selector, caller, PROVIDER, current
+                IEscrowTypes.NotProviderOrOperator.selector, caller, PROVIDER, current
             )
         );
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -12,6 +12,7 @@ import {vm} from "./utils/Vm.sol";
 /// forge-config: default.isolate = true
 /// forge-config: lite.isolate = true
 /// forge-config: ci.isolate = true
+/// forge-config: soak.isolate = true
 contract GasTest is EscrowTest {
     event GasUsed(string name, uint256 gas);
 
@@ -43,7 +44,7 @@ contract GasTest is EscrowTest {
     }
 
     function test_gas_metered() external {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         _warmCredits();
         _open(terms);
         bytes memory signature = _voucher(terms, 2);
@@ -55,13 +56,60 @@ contract GasTest is EscrowTest {
         vm.prank(operator);
         escrow.close(terms);
         _measure("close with refund, steady");
+        terms.nonce = 2;
+        _open(terms);
+        vm.warp(START + MAX_DURATION + GRACE + 1);
+        vm.prank(STRANGER);
+        escrow.close(terms);
+        _measure("close with refund by a stranger, steady");
+        escrow.collect(address(token));
+        _measure("collect");
+    }
+
+    function test_gas_coin() external {
+        address[] memory tokens = new address[](1);
+        escrow = _newEscrow(tokens);
+        vm.deal(renter, 2 * COST);
+        vm.deal(PROVIDER, STAKE);
+        vm.prank(PROVIDER);
+        listingId = escrow.list(CLASS, address(0), 1, operator, DOCUMENT);
+        vm.prank(PROVIDER);
+        escrow.stake{value: STAKE}(address(0), STAKE);
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.token = address(0);
+        for (uint64 i = 1; i < 3; ++i) {
+            terms.nonce = i;
+            bytes memory signature = _sign(terms);
+            vm.prank(renter);
+            escrow.open{value: COST}(terms, signature);
+        }
+        _measure("open, the chain's own coin");
+    }
+
+    function test_gas_openings() external {
+        _warmCredits();
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.segments = 5;
+        bytes32 leaseId = escrow.leaseIdOf(terms);
+        IEscrowTypes.Source source = IEscrowTypes.Source.Credit;
+        bytes memory signature = _sign(terms);
+        bytes memory consent = _signature(RENTER_KEY, escrow.openingDigest(leaseId, source, 0));
+        vm.prank(STRANGER);
+        escrow.openFrom(terms, signature, source, 0, consent);
+        _measure("openFrom credit, with consent");
+        terms.nonce = 2;
+        signature = _sign(terms);
+        IEscrowTypes.Authorization memory authorization = _authorization(terms);
+        vm.prank(STRANGER);
+        escrow.openWithAuthorization(terms, signature, authorization);
+        _measure("openWithAuthorization");
     }
 
     function test_gas_settleMany() external {
         vm.prank(PROVIDER);
         escrow.stake(address(token), 20 * uint256(BOND));
         _warmCredits();
-        ILeaseEscrow.Terms[] memory all = new ILeaseEscrow.Terms[](10);
+        IEscrowTypes.Terms[] memory all = new IEscrowTypes.Terms[](10);
         for (uint64 i = 0; i < all.length; ++i) {
             all[i] = _terms();
             all[i].nonce = 10 + i;
@@ -78,7 +126,7 @@ contract GasTest is EscrowTest {
 
     function test_gas_dispute() external {
         _warmCredits();
-        (ILeaseEscrow.Terms memory terms,) = _committed(4);
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
         vm.prank(CHALLENGER);
         escrow.challenge(terms, 3);
         _measure("challenge");
@@ -97,7 +145,7 @@ contract GasTest is EscrowTest {
 
     function test_gas_timeout() external {
         _warmCredits();
-        (ILeaseEscrow.Terms memory terms,) = _disputed(4, 3);
+        (IEscrowTypes.Terms memory terms,) = _disputed(4, 3);
         vm.warp(START + 70 + DISPUTE_TIMEOUT);
         vm.prank(STRANGER);
         escrow.timeoutDispute(terms);
@@ -105,7 +153,7 @@ contract GasTest is EscrowTest {
     }
 
     function _commits(uint64 nonce) private {
-        ILeaseEscrow.Terms memory terms = _lease(nonce);
+        IEscrowTypes.Terms memory terms = _lease(nonce);
         uint256 begin = vm.getBlockTimestamp();
         _open(terms);
         _measure("open");
@@ -117,7 +165,7 @@ contract GasTest is EscrowTest {
     }
 
     function _settles(uint64 nonce) private {
-        ILeaseEscrow.Terms memory terms = _lease(nonce);
+        IEscrowTypes.Terms memory terms = _lease(nonce);
         vm.warp(vm.getBlockTimestamp() + WINDOW);
         escrow.settle(terms);
         _measure("settle, steady");
@@ -127,7 +175,7 @@ contract GasTest is EscrowTest {
         _measure("settle that completes, steady");
     }
 
-    function _lease(uint64 nonce) private view returns (ILeaseEscrow.Terms memory terms) {
+    function _lease(uint64 nonce) private view returns (IEscrowTypes.Terms memory terms) {
         terms = _terms();
         terms.nonce = nonce;
         terms.firstCommitWithin = 200;
@@ -135,11 +183,31 @@ contract GasTest is EscrowTest {
 
     /// @dev Gives every receiver a credit.
     function _warmCredits() private {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         terms.nonce = 1000;
         _open(terms);
         escrow.settleVoucher(terms, 1, _voucher(terms, 1));
         _close(PROVIDER, terms);
+    }
+
+    function _authorization(IEscrowTypes.Terms memory terms)
+        private
+        view
+        returns (IEscrowTypes.Authorization memory authorization)
+    {
+        bytes32 typeHash = keccak256(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
+            "uint256 validBefore,bytes32 nonce)"
+        );
+        uint256 value = uint256(terms.pricePerSegment) * terms.segments;
+        bytes32 leaseId = escrow.leaseIdOf(terms);
+        bytes32 structHash = keccak256(
+            abi.encode(typeHash, renter, address(escrow), value, 0, START + 100, leaseId)
+        );
+        bytes32 digest =
+            keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
+        authorization.validBefore = START + 100;
+        (authorization.v, authorization.r, authorization.s) = vm.sign(RENTER_KEY, digest);
     }
 
     function _measure(string memory name) private {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {IOwnable, ITestToken} from "./utils/Interfaces.sol";
 import {
@@ -43,18 +43,18 @@ contract HostileTokensTest is EscrowTest {
 
     function test_open_givenTokenWithFee_reverts() external {
         address hostile = _useToken(address(new FeeToken()));
-        ILeaseEscrow.Terms memory terms = _hostileTerms(hostile);
+        IEscrowTypes.Terms memory terms = _hostileTerms(hostile);
         terms.bond = 0;
         bytes memory signature = _sign(terms);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.ReceivedAmountDiffers.selector, hostile, COST, COST - 1
+                IEscrowTypes.ReceivedAmountDiffers.selector, hostile, COST, COST - 1
             )
         );
         vm.prank(renter);
         escrow.open(terms, signature);
         vm.assertTrue(
-            _status(escrow.leaseIdOf(terms)) == ILeaseEscrow.LeaseStatus.None, "nothing opened"
+            _status(escrow.leaseIdOf(terms)) == IEscrowTypes.LeaseStatus.None, "nothing opened"
         );
     }
 
@@ -62,7 +62,7 @@ contract HostileTokensTest is EscrowTest {
         address silent = _useToken(address(new SilentToken()));
         vm.prank(PROVIDER);
         escrow.stake(silent, STAKE);
-        ILeaseEscrow.Terms memory terms = _hostileTerms(silent);
+        IEscrowTypes.Terms memory terms = _hostileTerms(silent);
         _open(terms);
         vm.warp(START + 50);
         _commit(terms, 2);
@@ -79,7 +79,7 @@ contract HostileTokensTest is EscrowTest {
         _useToken(address(denying));
         vm.prank(PROVIDER);
         escrow.stake(address(denying), STAKE);
-        ILeaseEscrow.Terms memory terms = _hostileTerms(address(denying));
+        IEscrowTypes.Terms memory terms = _hostileTerms(address(denying));
         _open(terms);
         vm.warp(START + 50);
         _commit(terms, 2);
@@ -89,6 +89,7 @@ contract HostileTokensTest is EscrowTest {
         vm.expectRevert(abi.encodeWithSelector(DenyingToken.Denied.selector, renter));
         escrow.withdrawTo(address(denying), renter);
         escrow.withdrawTo(address(denying), PROVIDER);
+        escrow.collect(address(denying));
         escrow.withdrawTo(address(denying), TREASURY);
         vm.prank(renter);
         escrow.withdraw(address(denying), OTHER, COST - 2 * PRICE);
@@ -99,31 +100,46 @@ contract HostileTokensTest is EscrowTest {
     function test_everyFunction_whenCalledFromWithinAToken_reverts() external {
         ReentrantToken reentrant = new ReentrantToken();
         _useToken(address(reentrant));
-        ILeaseEscrow.Terms memory terms = _hostileTerms(address(reentrant));
-        ILeaseEscrow.Terms[] memory all = new ILeaseEscrow.Terms[](1);
+        IEscrowTypes.Terms memory terms = _hostileTerms(address(reentrant));
+        IEscrowTypes.Terms[] memory all = new IEscrowTypes.Terms[](1);
         all[0] = terms;
         address hostile = address(reentrant);
-        bytes[20] memory calls = [
-            abi.encodeCall(ILeaseEscrow.list, (CLASS, hostile, 1, operator, DOCUMENT)),
-            abi.encodeCall(ILeaseEscrow.reprice, (listingId, 1)),
-            abi.encodeCall(ILeaseEscrow.delist, (listingId)),
-            abi.encodeCall(ILeaseEscrow.setOperator, (listingId, OTHER)),
-            abi.encodeCall(ILeaseEscrow.stake, (hostile, 1)),
-            abi.encodeCall(ILeaseEscrow.unbond, (hostile, 1)),
-            abi.encodeCall(ILeaseEscrow.claimUnbond, (hostile)),
-            abi.encodeCall(ILeaseEscrow.open, (terms, "")),
-            abi.encodeCall(ILeaseEscrow.commit, (terms, 1, TRACE)),
-            abi.encodeCall(ILeaseEscrow.settle, (terms)),
-            abi.encodeCall(ILeaseEscrow.settleMany, (all)),
-            abi.encodeCall(ILeaseEscrow.settleVoucher, (terms, 1, "")),
-            abi.encodeCall(ILeaseEscrow.stop, (terms)),
-            abi.encodeCall(ILeaseEscrow.close, (terms)),
-            abi.encodeCall(ILeaseEscrow.challenge, (terms, 0)),
-            abi.encodeCall(ILeaseEscrow.rule, (terms, true, 0)),
-            abi.encodeCall(ILeaseEscrow.timeoutDispute, (terms)),
-            abi.encodeCall(ILeaseEscrow.withdrawTo, (hostile, PROVIDER)),
-            abi.encodeCall(ILeaseEscrow.withdraw, (hostile, PROVIDER, 1)),
-            abi.encodeCall(ILeaseEscrow.stake, (address(token), 1))
+        IEscrowTypes.Order memory order;
+        IEscrowTypes.Permit memory permit;
+        IEscrowTypes.Authorization memory authorization;
+        IEscrowTypes.Source credit = IEscrowTypes.Source.Credit;
+        bytes[31] memory calls = [
+            abi.encodeCall(escrow.list, (CLASS, hostile, 1, operator, DOCUMENT)),
+            abi.encodeCall(escrow.reprice, (listingId, 1)),
+            abi.encodeCall(escrow.delist, (listingId)),
+            abi.encodeCall(escrow.setOperator, (listingId, OTHER)),
+            abi.encodeCall(escrow.stake, (hostile, 1)),
+            abi.encodeCall(escrow.unbond, (hostile, 1)),
+            abi.encodeCall(escrow.claimUnbond, (hostile)),
+            abi.encodeCall(escrow.open, (terms, "")),
+            abi.encodeCall(escrow.commit, (terms, 1, TRACE)),
+            abi.encodeCall(escrow.settle, (terms)),
+            abi.encodeCall(escrow.settleMany, (all)),
+            abi.encodeCall(escrow.settleVoucher, (terms, 1, "")),
+            abi.encodeCall(escrow.stop, (terms)),
+            abi.encodeCall(escrow.close, (terms)),
+            abi.encodeCall(escrow.challenge, (terms, 0)),
+            abi.encodeCall(escrow.rule, (terms, true, 0)),
+            abi.encodeCall(escrow.timeoutDispute, (terms)),
+            abi.encodeCall(escrow.collect, (hostile)),
+            abi.encodeCall(escrow.setCapacity, (listingId, 1)),
+            abi.encodeCall(escrow.cancelNonces, (listingId, 0, 1)),
+            abi.encodeCall(escrow.openWithPermit, (terms, "", permit)),
+            abi.encodeCall(escrow.openWithAuthorization, (terms, "", authorization)),
+            abi.encodeCall(escrow.openFrom, (terms, "", credit, 0, "")),
+            abi.encodeCall(escrow.openFor, (terms, "", order, "", credit, all)),
+            abi.encodeCall(escrow.stopFor, (terms, "")),
+            abi.encodeCall(escrow.challengeFrom, (terms, 0, credit, OTHER, 1, "")),
+            abi.encodeCall(escrow.revokeOrder, (order, "")),
+            abi.encodeCall(escrow.attestUnretrievable, (terms, 0)),
+            abi.encodeCall(escrow.withdrawTo, (hostile, PROVIDER)),
+            abi.encodeCall(escrow.withdraw, (hostile, PROVIDER, 1)),
+            abi.encodeCall(escrow.stake, (address(token), 1))
         ];
         for (uint256 i = 0; i < calls.length; ++i) {
             reentrant.arm(address(escrow), calls[i]);
@@ -142,11 +158,11 @@ contract HostileTokensTest is EscrowTest {
     function test_withdraw_whenReadFromWithinTheToken_showsTheCreditGone() external {
         ReentrantToken reentrant = new ReentrantToken();
         address hostile = _useToken(address(reentrant));
-        ILeaseEscrow.Terms memory terms = _hostileTerms(hostile);
+        IEscrowTypes.Terms memory terms = _hostileTerms(hostile);
         terms.bond = 0;
         _open(terms);
         _close(PROVIDER, terms);
-        reentrant.arm(address(escrow), abi.encodeCall(ILeaseEscrow.creditOf, (hostile, renter)));
+        reentrant.arm(address(escrow), abi.encodeCall(escrow.creditOf, (hostile, renter)));
         escrow.withdrawTo(hostile, renter);
         vm.assertTrue(reentrant.succeeded(), "read");
         vm.assertEq(abi.decode(reentrant.result(), (uint256)), 0, "credit");
@@ -177,7 +193,7 @@ contract HostileTokensTest is EscrowTest {
     function _hostileTerms(address hostile)
         private
         view
-        returns (ILeaseEscrow.Terms memory terms)
+        returns (IEscrowTypes.Terms memory terms)
     {
         terms = _terms();
         terms.token = hostile;
@@ -187,7 +203,7 @@ contract HostileTokensTest is EscrowTest {
         _useToken(hostile);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.ReceivedAmountDiffers.selector, hostile, 100, received
+                IEscrowTypes.ReceivedAmountDiffers.selector, hostile, 100, received
             )
         );
         vm.prank(PROVIDER);

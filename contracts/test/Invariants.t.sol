@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {MarketHandler} from "./utils/MarketHandler.sol";
 import {vm} from "./utils/Vm.sol";
@@ -10,19 +10,23 @@ import {vm} from "./utils/Vm.sol";
 //
 // Money
 // - Conservation: the token balance of the escrow is what live leases hold in escrow, plus all
-//   credits, all stakes and the bonds of open challenges. Nothing is created, nothing is lost.
+//   credits, all stakes, the bonds of open challenges and the shares that have accrued. Nothing is
+//   created, nothing is lost.
 // - A live lease holds exactly the price of its unpaid segments, a closed one nothing.
 // - Locked stake is the sum of the bonds of live leases, and never more than the stake. What is
 //   unbonding is never more than the stake.
 // Progress
 // - paid <= pending <= segments.
-// - paid and pending never decrease; pending moves by a commit or a voucher only; the root chains
+// - paid never decreases, and pending by the arbiter's attestation only; pending grows by a commit
+//   or a voucher only, and what is paid in reserve needs a final checkpoint; the root chains
 //   all commits and nothing else. (checked by the handler after each step)
 // - Nothing is paid while its window is open, except what the arbiter ruled good. (handler)
 // - Commits are in time, at most as fast as segments can be computed, once after a stop. (handler)
 // - A dispute stops the clock: after an honest ruling, window and deadlines have the time left
 //   that they had before it. (handler)
 // - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
+// - An order never pays for more than its budget and its segments. (handler)
+// - A listing's places are taken by live leases only, and are all free in the end.
 // - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
 //   unpaid segment in its window; rulings come before, timeouts after the arbiter's time. (handler)
 // Way out
@@ -56,6 +60,7 @@ contract InvariantsTest is EscrowTest {
     function invariant_moneyAndProgress() external view {
         _checkConservation();
         _checkLeases();
+        _checkPlaces();
     }
 
     function afterInvariant() external {
@@ -64,12 +69,16 @@ contract InvariantsTest is EscrowTest {
 
     /// @dev The random walk is worth something only if it gets everywhere.
     function test_handler_reachesEveryKindOfStep() external {
-        _walk(1200);
-        string[16] memory steps = [
+        _walk(2400);
+        string[22] memory steps = [
             "stake",
             "unbond",
             "claimUnbond",
             "open",
+            "openFrom",
+            "openFor",
+            "stopFor",
+            "capacity",
             "commit",
             "settle",
             "settleMany",
@@ -80,7 +89,9 @@ contract InvariantsTest is EscrowTest {
             "fraud",
             "honest",
             "timeoutDispute",
+            "attest",
             "withdraw",
+            "collect",
             "configure"
         ];
         for (uint256 i = 0; i < steps.length; ++i) {
@@ -94,7 +105,8 @@ contract InvariantsTest is EscrowTest {
     // ------------------------------------------------------------------------------------ checks
 
     function _checkConservation() private view {
-        uint256 owed;
+        (uint256 fees, uint256 auditShares) = escrow.accruedOf(address(token));
+        uint256 owed = fees + auditShares;
         for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
             address account = _handler.accounts(i);
             (uint256 total, uint256 locked, uint256 unbonding,) =
@@ -107,7 +119,7 @@ contract InvariantsTest is EscrowTest {
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
             bytes32 id = _handler.leaseId(i);
             owed += escrow.leaseOf(id).escrow;
-            ILeaseEscrow.Dispute memory dispute = escrow.disputeOf(id);
+            IEscrowTypes.Dispute memory dispute = escrow.disputeOf(id);
             uint256 bond = escrow.challengeBond(_handler.termsOf(i));
             if (dispute.challenger != address(0)) owed += bond;
             if (dispute.lowerChallenger != address(0)) owed += bond;
@@ -117,26 +129,41 @@ contract InvariantsTest is EscrowTest {
 
     function _checkLeases() private view {
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
-            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
-            ILeaseEscrow.Lease memory lease = escrow.leaseOf(_handler.leaseId(i));
+            IEscrowTypes.Terms memory terms = _handler.termsOf(i);
+            IEscrowTypes.Lease memory lease = escrow.leaseOf(_handler.leaseId(i));
             vm.assertLe(lease.paid, lease.pending, "paid <= pending");
             vm.assertLe(lease.pending, terms.segments, "pending <= segments");
-            bool isClosed = lease.status == ILeaseEscrow.LeaseStatus.Closed;
+            bool isClosed = lease.status == IEscrowTypes.LeaseStatus.Closed;
             uint256 held =
                 isClosed ? 0 : uint256(terms.pricePerSegment) * (terms.segments - lease.paid);
             vm.assertEq(lease.escrow, held, "escrow = price of unpaid segments");
-            bool isDisputed = lease.status == ILeaseEscrow.LeaseStatus.Disputed;
+            bool isDisputed = lease.status == IEscrowTypes.LeaseStatus.Disputed;
             bool hasDispute = escrow.disputeOf(_handler.leaseId(i)).challenger != address(0);
             vm.assertEq(isDisputed, hasDispute, "dispute");
         }
     }
 
+    /// @dev A listing counts exactly its live leases that were opened under a limit, and no more
+    /// than there are.
+    function _checkPlaces() private view {
+        for (uint256 j = 0; j < 2; ++j) {
+            bytes32 listing = _handler.listings(j);
+            uint256 live;
+            for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+                IEscrowTypes.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
+                if (status == IEscrowTypes.LeaseStatus.Closed) continue;
+                if (_handler.termsOf(i).listingId == listing) ++live;
+            }
+            vm.assertLe(escrow.listingOf(listing).live, live, "counted leases are live");
+        }
+    }
+
     function _bondsOf(address provider) private view returns (uint256 bonds) {
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
-            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
+            IEscrowTypes.Terms memory terms = _handler.termsOf(i);
             if (terms.provider != provider) continue;
-            ILeaseEscrow.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
-            if (status != ILeaseEscrow.LeaseStatus.Closed) bonds += terms.bond;
+            IEscrowTypes.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
+            if (status != IEscrowTypes.LeaseStatus.Closed) bonds += terms.bond;
         }
     }
 
@@ -146,16 +173,17 @@ contract InvariantsTest is EscrowTest {
         // Later than every deadline of every lease that the handler opens.
         vm.warp(vm.getBlockTimestamp() + 5000);
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
-            ILeaseEscrow.Terms memory terms = _handler.termsOf(i);
-            ILeaseEscrow.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
-            if (status == ILeaseEscrow.LeaseStatus.Closed) continue;
+            IEscrowTypes.Terms memory terms = _handler.termsOf(i);
+            IEscrowTypes.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
+            if (status == IEscrowTypes.LeaseStatus.Closed) continue;
             vm.prank(STRANGER);
-            if (status == ILeaseEscrow.LeaseStatus.Disputed) escrow.timeoutDispute(terms);
+            if (status == IEscrowTypes.LeaseStatus.Disputed) escrow.timeoutDispute(terms);
             else escrow.close(terms);
         }
         for (uint256 i = 2; i < 4; ++i) {
             _takeStake(_handler.accounts(i));
         }
+        _handler.collect();
         for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
             address account = _handler.accounts(i);
             if (escrow.creditOf(address(token), account) == 0) continue;
@@ -163,6 +191,9 @@ contract InvariantsTest is EscrowTest {
             escrow.withdrawTo(address(token), account);
         }
         vm.assertEq(token.balanceOf(address(escrow)), 0, "the escrow is empty");
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.assertEq(escrow.listingOf(_handler.listings(i)).live, 0, "no place is taken");
+        }
     }
 
     function _takeStake(address provider) private {
@@ -194,7 +225,9 @@ contract InvariantsTest is EscrowTest {
         else if (kind == 2) _handler.stake(small, uint64(r));
         else if (kind == 3) _handler.unbond(small, uint64(r));
         else if (kind == 4) _handler.claimUnbond(small);
+        else if (kind == 5 && small % 8 == 0) _handler.collect();
         else if (kind == 5) _handler.withdraw(small, uint64(r), small % 2 == 0);
+        else if (kind == 6 && small % 8 == 0) _handler.setCapacity(small >> 3, uint8(r));
         else if (kind == 6) _handler.configure(uint16(r), small);
         else _handler.open(r, small, uint64(r), uint32(r), small % 4 == 0);
     }
@@ -218,5 +251,6 @@ contract InvariantsTest is EscrowTest {
         if (kind < 4) _handler.challenge(r, small, uint16(r >> 64));
         else if (kind < 7) _handler.rule(r, small % 4 == 0, uint16(r >> 64));
         else if (kind == 7) _handler.timeoutDispute(r);
+        else if (kind == 8) _handler.attestUnretrievable(r, uint16(r >> 64));
     }
 }

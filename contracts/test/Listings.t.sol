@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {IOwnable} from "./utils/Interfaces.sol";
 import {vm} from "./utils/Vm.sol";
@@ -37,25 +37,25 @@ contract ListingsTest is EscrowTest {
 
     function test_list_whenTokenIsNotAllowed_reverts(address unknown) external {
         vm.assume(unknown != address(token) && unknown != address(secondToken));
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.TokenNotAllowed.selector, unknown));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.TokenNotAllowed.selector, unknown));
         escrow.list(CLASS, unknown, 1, operator, DOCUMENT);
     }
 
     function test_list_whenOperatorIsMissing_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AddressMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AddressMissing.selector));
         escrow.list(CLASS, address(token), 1, address(0), DOCUMENT);
     }
 
     function test_list_whenDocumentIsEmpty_reverts() external {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.DocumentSizeOutOfRange.selector, 0, 1024)
+            abi.encodeWithSelector(IEscrowTypes.DocumentSizeOutOfRange.selector, 0, 1024)
         );
         escrow.list(CLASS, address(token), 1, operator, "");
     }
 
     function test_list_whenDocumentIsTooLong_reverts() external {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.DocumentSizeOutOfRange.selector, 1025, 1024)
+            abi.encodeWithSelector(IEscrowTypes.DocumentSizeOutOfRange.selector, 1025, 1024)
         );
         escrow.list(CLASS, address(token), 1, operator, new bytes(1025));
     }
@@ -68,16 +68,23 @@ contract ListingsTest is EscrowTest {
 
     function test_list_whenAllIsWell_storesAndEmits() external {
         bytes32 expected = keccak256(
-            abi.encode(block.chainid, address(escrow), OTHER, keccak256(DOCUMENT), uint256(2))
+            abi.encode(
+                block.chainid,
+                address(escrow),
+                OTHER,
+                address(token),
+                keccak256(DOCUMENT),
+                uint256(2)
+            )
         );
         _expectEmit();
-        emit ILeaseEscrow.Listed(
+        emit IEscrowTypes.Listed(
             expected, OTHER, operator, CLASS, keccak256(DOCUMENT), address(token), 7, DOCUMENT
         );
         vm.prank(OTHER);
         bytes32 id = escrow.list(CLASS, address(token), 7, operator, DOCUMENT);
         vm.assertEq(id, expected, "listing id");
-        ILeaseEscrow.Listing memory listing = escrow.listingOf(id);
+        IEscrowTypes.Listing memory listing = escrow.listingOf(id);
         vm.assertEq(listing.provider, OTHER, "provider");
         vm.assertTrue(listing.active, "active");
         vm.assertEq(listing.token, address(token), "token");
@@ -112,7 +119,7 @@ contract ListingsTest is EscrowTest {
 
     function test_reprice_setsTheLimit(uint96 limit) external {
         _expectEmit();
-        emit ILeaseEscrow.Repriced(listingId, limit);
+        emit IEscrowTypes.Repriced(listingId, limit);
         vm.prank(PROVIDER);
         escrow.reprice(listingId, limit);
         vm.assertEq(escrow.listingOf(listingId).maxPricePerHour, limit, "limit");
@@ -132,7 +139,7 @@ contract ListingsTest is EscrowTest {
 
     function test_delist_givenActiveListing_endsIt() external {
         _expectEmit();
-        emit ILeaseEscrow.Delisted(listingId);
+        emit IEscrowTypes.Delisted(listingId);
         vm.prank(PROVIDER);
         escrow.delist(listingId);
         vm.assertTrue(!escrow.listingOf(listingId).active, "ended");
@@ -141,7 +148,7 @@ contract ListingsTest is EscrowTest {
     function test_delist_givenEndedListing_reverts() external {
         vm.prank(PROVIDER);
         escrow.delist(listingId);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.ListingInactive.selector, listingId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.ListingInactive.selector, listingId));
         vm.prank(PROVIDER);
         escrow.delist(listingId);
     }
@@ -153,14 +160,14 @@ contract ListingsTest is EscrowTest {
     }
 
     function test_setOperator_whenOperatorIsMissing_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AddressMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AddressMissing.selector));
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, address(0));
     }
 
     function test_setOperator_givenActiveListing_replacesIt() external {
         _expectEmit();
-        emit ILeaseEscrow.OperatorSet(listingId, OTHER);
+        emit IEscrowTypes.OperatorSet(listingId, OTHER);
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, OTHER);
         vm.assertEq(escrow.listingOf(listingId).operator, OTHER, "operator");
@@ -176,7 +183,7 @@ contract ListingsTest is EscrowTest {
 
     function _expectNotListingProvider(address caller, address provider) private {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.NotListingProvider.selector, caller, provider)
+            abi.encodeWithSelector(IEscrowTypes.NotListingProvider.selector, caller, provider)
         );
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {IOwnable} from "./utils/Interfaces.sol";
 import {ContractSigner, GreedySigner} from "./utils/Signers.sol";
@@ -27,9 +27,9 @@ contract OpenTest is EscrowTest {
 
     function test_open_whenCallerIsNotRenter_reverts(address caller) external {
         vm.assume(caller != renter);
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes memory signature = _sign(terms);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NotRenter.selector, caller, renter));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.NotRenter.selector, caller, renter));
         vm.prank(caller);
         escrow.open(terms, signature);
     }
@@ -37,151 +37,146 @@ contract OpenTest is EscrowTest {
     // ------------------------------------------------------------------- rules of the contract
 
     function test_open_whenThereAreNoSegments_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.segments = 0;
-        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.SegmentsMissing.selector));
+        _expectRefusal(terms, abi.encodeWithSelector(IEscrowTypes.SegmentsMissing.selector));
     }
 
     function test_open_whenPriceIsZero_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.pricePerSegment = 0;
-        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.PriceMissing.selector));
+        _expectRefusal(terms, abi.encodeWithSelector(IEscrowTypes.PriceMissing.selector));
     }
 
     function test_open_whenCostOverflows_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.segments = 2;
-        terms.pricePerSegment = uint96(1) << 95;
+        terms.pricePerSegment = uint96(1) << 87;
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.CostTooHigh.selector, uint256(1) << 96, type(uint96).max
+                IEscrowTypes.CostTooHigh.selector, uint256(1) << 88, type(uint88).max
             )
         );
     }
 
     function test_open_whenFeeDiffers_reverts(uint16 feeBps) external {
         vm.assume(feeBps != FEE_BPS);
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.feeBps = feeBps;
         _expectRefusal(
-            terms, abi.encodeWithSelector(ILeaseEscrow.FeeDiffers.selector, feeBps, FEE_BPS)
+            terms, abi.encodeWithSelector(IEscrowTypes.FeeDiffers.selector, feeBps, FEE_BPS)
         );
     }
 
     function test_open_whenAuditShareIsTooHigh_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.auditBps = 2001;
         _expectRefusal(
-            terms, abi.encodeWithSelector(ILeaseEscrow.AuditShareTooHigh.selector, 2001, 2000)
+            terms, abi.encodeWithSelector(IEscrowTypes.AuditShareTooHigh.selector, 2001, 2000)
         );
     }
 
-    function test_open_whenReserveIsAsked_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        terms.reserveSegments = 1;
-        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.ReserveNotSupported.selector, 1));
-    }
-
-    function test_open_whenPredecessorIsNamed_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        terms.predecessor = keccak256("earlier");
+    function test_open_whenReserveIsTooLong_reverts() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.reserveSegments = SEGMENTS + 1;
         _expectRefusal(
             terms,
-            abi.encodeWithSelector(
-                ILeaseEscrow.PredecessorNotSupported.selector, terms.predecessor
-            )
+            abi.encodeWithSelector(IEscrowTypes.ReserveTooLong.selector, SEGMENTS + 1, SEGMENTS)
         );
+        terms = _meteredTerms();
+        terms.reserveSegments = 1;
+        _expectRefusal(terms, abi.encodeWithSelector(IEscrowTypes.ReserveTooLong.selector, 1, 0));
     }
 
     function test_open_whenTermsAreTooOld_reverts() external {
         vm.warp(START + 1001);
         _expectRefusal(
             _terms(),
-            abi.encodeWithSelector(ILeaseEscrow.AfterOpenBy.selector, START + 1001, START + 1000)
+            abi.encodeWithSelector(IEscrowTypes.AfterOpenBy.selector, START + 1001, START + 1000)
         );
     }
 
     function test_open_whenOpenByIsNow_opens() external {
         vm.warp(START + 1000);
         bytes32 leaseId = _open(_terms());
-        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Active, "active");
+        vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Active, "active");
     }
 
     function test_open_whenWindowIsTooLong_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.window = 30 days + 1;
         _expectRefusal(
             terms,
-            abi.encodeWithSelector(ILeaseEscrow.WindowTooLong.selector, terms.window, 30 days)
+            abi.encodeWithSelector(IEscrowTypes.WindowTooLong.selector, terms.window, 30 days)
         );
     }
 
     function test_open_whenCommitGraceIsTooLong_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.commitGrace = 30 days + 1;
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.CommitGraceTooLong.selector, terms.commitGrace, 30 days
+                IEscrowTypes.CommitGraceTooLong.selector, terms.commitGrace, 30 days
             )
         );
     }
 
     function test_open_whenMaxDurationIsOutOfRange_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.maxDuration = 0;
         _expectRefusal(
             terms,
-            abi.encodeWithSelector(ILeaseEscrow.MaxDurationOutOfRange.selector, 0, 1096 days)
+            abi.encodeWithSelector(IEscrowTypes.MaxDurationOutOfRange.selector, 0, 1096 days)
         );
         terms.maxDuration = 1096 days + 1;
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.MaxDurationOutOfRange.selector, terms.maxDuration, 1096 days
+                IEscrowTypes.MaxDurationOutOfRange.selector, terms.maxDuration, 1096 days
             )
         );
     }
 
     function test_open_whenDisputeTimeoutIsOutOfRange_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.disputeTimeout = 0;
         _expectRefusal(
             terms,
-            abi.encodeWithSelector(ILeaseEscrow.DisputeTimeoutOutOfRange.selector, 0, 90 days)
+            abi.encodeWithSelector(IEscrowTypes.DisputeTimeoutOutOfRange.selector, 0, 90 days)
         );
         terms.disputeTimeout = 90 days + 1;
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.DisputeTimeoutOutOfRange.selector, terms.disputeTimeout, 90 days
+                IEscrowTypes.DisputeTimeoutOutOfRange.selector, terms.disputeTimeout, 90 days
             )
         );
     }
 
     function test_open_whenArbiterIsMissing_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.arbiter = address(0);
-        _expectRefusal(terms, abi.encodeWithSelector(ILeaseEscrow.ArbiterMissing.selector));
+        _expectRefusal(terms, abi.encodeWithSelector(IEscrowTypes.ArbiterMissing.selector));
     }
 
     function test_open_whenArbiterIsAParty_reverts() external {
         address[3] memory parties = [renter, PROVIDER, operator];
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         for (uint256 i = 0; i < parties.length; ++i) {
             terms.arbiter = parties[i];
             _expectRefusal(
-                terms, abi.encodeWithSelector(ILeaseEscrow.ArbiterIsParty.selector, parties[i])
+                terms, abi.encodeWithSelector(IEscrowTypes.ArbiterIsParty.selector, parties[i])
             );
         }
     }
 
     function test_open_whenMeteredWithoutArbiter_opens() external {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         terms.arbiter = address(0);
         terms.disputeTimeout = 0;
-        vm.assertTrue(_status(_open(terms)) == ILeaseEscrow.LeaseStatus.Active, "active");
+        vm.assertTrue(_status(_open(terms)) == IEscrowTypes.LeaseStatus.Active, "active");
     }
 
     // --------------------------------------------------------------------------------- listing
@@ -190,27 +185,16 @@ contract OpenTest is EscrowTest {
         vm.prank(PROVIDER);
         escrow.delist(listingId);
         _expectRefusal(
-            _terms(), abi.encodeWithSelector(ILeaseEscrow.ListingInactive.selector, listingId)
+            _terms(), abi.encodeWithSelector(IEscrowTypes.ListingInactive.selector, listingId)
         );
     }
 
     function test_open_givenUnknownListing_reverts(bytes32 unknown) external {
         vm.assume(unknown != listingId);
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.listingId = unknown;
         _expectRefusal(
-            terms, abi.encodeWithSelector(ILeaseEscrow.ListingInactive.selector, unknown)
-        );
-    }
-
-    function test_open_whenProviderDiffersFromListing_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        terms.provider = OTHER;
-        _expectRefusal(
-            terms,
-            abi.encodeWithSelector(
-                ILeaseEscrow.ProviderDiffersFromListing.selector, OTHER, PROVIDER
-            )
+            terms, abi.encodeWithSelector(IEscrowTypes.ListingInactive.selector, unknown)
         );
     }
 
@@ -220,31 +204,39 @@ contract OpenTest is EscrowTest {
         _expectRefusal(
             _terms(),
             abi.encodeWithSelector(
-                ILeaseEscrow.OperatorDiffersFromListing.selector, operator, OTHER
+                IEscrowTypes.OperatorDiffersFromListing.selector, operator, OTHER
             )
         );
     }
 
-    function test_open_whenMachineHashDiffersFromListing_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+    function test_open_whenTermsAreNotOfTheListing_reverts() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.provider = OTHER;
+        _expectOtherListing(terms);
+        terms = _terms();
         terms.machineHash = keccak256("other machine");
-        _expectRefusal(
-            terms,
-            abi.encodeWithSelector(
-                ILeaseEscrow.MachineHashDiffersFromListing.selector,
-                terms.machineHash,
-                keccak256(DOCUMENT)
-            )
-        );
+        _expectOtherListing(terms);
+        terms = _terms();
+        terms.token = address(secondToken);
+        _expectOtherListing(terms);
     }
 
-    function test_open_whenTokenDiffersFromListing_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        terms.token = address(secondToken);
+    /// @dev The serial number 1 of the first listing is part of its id.
+    function _expectOtherListing(IEscrowTypes.Terms memory terms) private {
+        bytes32 derived = keccak256(
+            abi.encode(
+                block.chainid,
+                address(escrow),
+                terms.provider,
+                terms.token,
+                terms.machineHash,
+                uint64(1)
+            )
+        );
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.TokenDiffersFromListing.selector, secondToken, token
+                IEscrowTypes.TermsDifferFromListing.selector, listingId, derived
             )
         );
     }
@@ -252,12 +244,12 @@ contract OpenTest is EscrowTest {
     // ------------------------------------------------------------------------------- signature
 
     function test_open_whenSignedBySomebodyElse_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _expectBadSignature(terms, _signature(RENTER_KEY, escrow.leaseIdOf(terms)));
     }
 
     function test_open_whenSignatureIsNoSignature_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _expectBadSignature(terms, "");
         _expectBadSignature(terms, new bytes(65));
         bytes memory signature = _sign(terms);
@@ -265,7 +257,7 @@ contract OpenTest is EscrowTest {
     }
 
     function test_open_whenSignatureIsMalleated_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(OPERATOR_KEY, escrow.leaseIdOf(terms));
         uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
         _expectBadSignature(
@@ -274,14 +266,14 @@ contract OpenTest is EscrowTest {
     }
 
     function test_open_whenSignedForAnotherChain_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes memory signature = _sign(terms);
         vm.chainId(block.chainid + 1);
         _expectBadSignature(terms, signature);
     }
 
     function test_open_whenSignedForAnotherContract_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         address[] memory tokens = new address[](1);
         tokens[0] = address(token);
         bytes32 elsewhere = _newEscrow(tokens).leaseIdOf(terms);
@@ -291,14 +283,13 @@ contract OpenTest is EscrowTest {
 
     /// @dev One bit of any of the 23 fields: another lease id, and no valid signature.
     function test_open_whenAnyFieldDiffersFromTheSigned_reverts(uint8 field, uint8 bit) external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes memory signature = _sign(terms);
         bytes32 signed = escrow.leaseIdOf(terms);
-        ILeaseEscrow.Terms memory other = _flip(terms, field % 23, bit);
+        IEscrowTypes.Terms memory other = _flip(terms, field % 23, bit);
         vm.assertNotEq(escrow.leaseIdOf(other), signed, "lease id");
         vm.prank(other.renter);
-        (bool opened,) =
-            address(escrow).call(abi.encodeCall(ILeaseEscrow.open, (other, signature)));
+        (bool opened,) = address(escrow).call(abi.encodeCall(escrow.open, (other, signature)));
         vm.assertTrue(!opened, "terms that were not signed");
     }
 
@@ -306,21 +297,21 @@ contract OpenTest is EscrowTest {
         ContractSigner signer = new ContractSigner(operator);
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, address(signer));
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.operator = address(signer);
         _expectBadSignature(terms, _signature(RENTER_KEY, escrow.leaseIdOf(terms)));
-        vm.assertTrue(_status(_open(terms)) == ILeaseEscrow.LeaseStatus.Active, "active");
+        vm.assertTrue(_status(_open(terms)) == IEscrowTypes.LeaseStatus.Active, "active");
     }
 
     function test_open_givenContractThatBurnsAllGas_fails() external {
         address signer = address(new GreedySigner());
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, signer);
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.operator = signer;
         vm.prank(renter);
         (bool opened,) =
-            address(escrow).call{gas: 500_000}(abi.encodeCall(ILeaseEscrow.open, (terms, "")));
+            address(escrow).call{gas: 500_000}(abi.encodeCall(escrow.open, (terms, "")));
         vm.assertTrue(!opened, "opened");
     }
 
@@ -329,7 +320,7 @@ contract OpenTest is EscrowTest {
     function test_open_givenOpenLease_reverts() external {
         bytes32 leaseId = _open(_terms());
         _expectRefusal(
-            _terms(), abi.encodeWithSelector(ILeaseEscrow.LeaseExists.selector, leaseId)
+            _terms(), abi.encodeWithSelector(IEscrowTypes.LeaseExists.selector, leaseId)
         );
     }
 
@@ -337,12 +328,12 @@ contract OpenTest is EscrowTest {
         bytes32 leaseId = _open(_terms());
         _close(PROVIDER, _terms());
         _expectRefusal(
-            _terms(), abi.encodeWithSelector(ILeaseEscrow.LeaseExists.selector, leaseId)
+            _terms(), abi.encodeWithSelector(IEscrowTypes.LeaseExists.selector, leaseId)
         );
     }
 
     function test_open_givenTooLittleFreeStake_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
         terms.nonce = 2;
         _open(terms);
@@ -350,7 +341,7 @@ contract OpenTest is EscrowTest {
         _expectRefusal(
             terms,
             abi.encodeWithSelector(
-                ILeaseEscrow.FreeStakeTooLow.selector, PROVIDER, token, BOND, STAKE - 2 * BOND
+                IEscrowTypes.FreeStakeTooLow.selector, PROVIDER, token, BOND, STAKE - 2 * BOND
             )
         );
     }
@@ -379,12 +370,12 @@ contract OpenTest is EscrowTest {
     }
 
     function test_open_whenAllIsWell_takesPriceAndLocksBond() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = escrow.leaseIdOf(terms);
         uint256 before = token.balanceOf(renter);
         bytes memory signature = _sign(terms);
         _expectEmit();
-        emit ILeaseEscrow.Opened(leaseId, renter, PROVIDER, terms);
+        emit IEscrowTypes.Opened(leaseId, renter, PROVIDER, terms);
         vm.prank(renter);
         vm.assertEq(escrow.open(terms, signature), leaseId, "lease id");
         vm.assertEq(token.balanceOf(renter), before - COST, "balance of renter");
@@ -392,8 +383,8 @@ contract OpenTest is EscrowTest {
         _assertStake(STAKE, BOND, 0);
         _assertLease(
             leaseId,
-            ILeaseEscrow.Lease({
-                status: ILeaseEscrow.LeaseStatus.Active,
+            IEscrowTypes.Lease({
+                status: IEscrowTypes.LeaseStatus.Active,
                 paid: 0,
                 pending: 0,
                 openedAt: uint40(START),
@@ -409,9 +400,9 @@ contract OpenTest is EscrowTest {
         external
     {
         vm.assume(segments != 0 && price != 0);
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         terms.segments = segments;
-        terms.pricePerSegment = uint96(price % (type(uint96).max / segments)) + 1;
+        terms.pricePerSegment = uint96(price % (type(uint88).max / segments)) + 1;
         uint256 cost = uint256(terms.pricePerSegment) * segments;
         token.mint(renter, cost);
         _open(terms);
@@ -422,7 +413,7 @@ contract OpenTest is EscrowTest {
     }
 
     function test_open_whenRenterIsProvider_opensAndCloses() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.renter = PROVIDER;
         _open(terms);
         _close(PROVIDER, terms);
@@ -431,26 +422,26 @@ contract OpenTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------ tools
 
-    function _expectRefusal(ILeaseEscrow.Terms memory terms, bytes memory refusal) private {
+    function _expectRefusal(IEscrowTypes.Terms memory terms, bytes memory refusal) private {
         bytes memory signature = _sign(terms);
         vm.expectRevert(refusal);
         vm.prank(renter);
         escrow.open(terms, signature);
     }
 
-    function _expectBadSignature(ILeaseEscrow.Terms memory terms, bytes memory signature) private {
+    function _expectBadSignature(IEscrowTypes.Terms memory terms, bytes memory signature) private {
         bytes32 leaseId = escrow.leaseIdOf(terms);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.SignatureInvalid.selector, terms.operator, leaseId)
+            abi.encodeWithSelector(IEscrowTypes.SignatureInvalid.selector, terms.operator, leaseId)
         );
         vm.prank(renter);
         escrow.open(terms, signature);
     }
 
-    function _flip(ILeaseEscrow.Terms memory terms, uint256 field, uint256 bit)
+    function _flip(IEscrowTypes.Terms memory terms, uint256 field, uint256 bit)
         private
         pure
-        returns (ILeaseEscrow.Terms memory)
+        returns (IEscrowTypes.Terms memory)
     {
         uint16[23] memory widths = [
             160,
@@ -483,6 +474,6 @@ contract OpenTest is EscrowTest {
             let slot := add(add(encoded, 32), mul(field, 32))
             mstore(slot, xor(mload(slot), mask))
         }
-        return abi.decode(encoded, (ILeaseEscrow.Terms));
+        return abi.decode(encoded, (IEscrowTypes.Terms));
     }
 }

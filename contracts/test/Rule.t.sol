@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -22,40 +22,40 @@ import {vm} from "./utils/Vm.sol";
 //     └── given a friendly challenge of a late segment: it should not shorten the window
 contract RuleTest is EscrowTest {
     function test_rule_givenActiveLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
-        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Active);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
+        _expectNotDisputed(leaseId, IEscrowTypes.LeaseStatus.Active);
         _rule(terms, false, 2);
     }
 
     function test_rule_givenClosedLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
         _rule(terms, true, 0);
-        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotDisputed(leaseId, IEscrowTypes.LeaseStatus.Closed);
         _rule(terms, true, 0);
     }
 
     function test_rule_whenCallerIsNotArbiter_reverts(address caller) external {
         vm.assume(caller != ARBITER);
-        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NotArbiter.selector, caller, ARBITER));
+        (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.NotArbiter.selector, caller, ARBITER));
         vm.prank(caller);
         escrow.rule(terms, true, 0);
     }
 
     function test_rule_whenArbiterNamesItselfInOtherTerms_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
         terms.arbiter = STRANGER;
-        _expectNotDisputed(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        _expectNotDisputed(escrow.leaseIdOf(terms), IEscrowTypes.LeaseStatus.None);
         vm.prank(STRANGER);
         escrow.rule(terms, true, 0);
     }
 
     function test_rule_whenTooLate_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
         uint256 deadline = START + 70 + DISPUTE_TIMEOUT;
         vm.warp(deadline);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.AfterDisputeTimeout.selector, deadline, deadline)
+            abi.encodeWithSelector(IEscrowTypes.AfterDisputeTimeout.selector, deadline, deadline)
         );
         _rule(terms, true, 0);
         vm.warp(deadline - 1);
@@ -63,13 +63,13 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenGoodSegmentsDoNotFit_reverts(bool fraud, uint16 good) external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
         vm.assume(fraud ? good < 2 || good >= 4 : good != 4);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.GoodSegmentsOutOfRange.selector, good, 2, 4)
+            abi.encodeWithSelector(IEscrowTypes.GoodSegmentsOutOfRange.selector, good, 2, 4)
         );
         _rule(terms, fraud, good);
     }
@@ -77,33 +77,33 @@ contract RuleTest is EscrowTest {
     // ------------------------------------------------------------------------------------- fraud
 
     function test_rule_whenFraud_paysGoodSlashesAndRefunds(uint16 good) external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(5, 2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(5, 2);
         good = good % 5;
         uint256 reward = 2 * uint256(PRICE);
         uint256 refund = COST - good * uint256(PRICE);
         _expectEmit();
-        emit ILeaseEscrow.Ruled(leaseId, CHALLENGER, true, good, BOND - reward, reward, 0);
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, true, good, BOND - reward, reward, 0);
         if (good != 0) {
             (uint256 a, uint256 b, uint256 c) = _split(good * uint256(PRICE));
             _expectEmit();
-            emit ILeaseEscrow.Settled(leaseId, good, a, b, c, TREASURY, AUDIT_POOL);
+            emit IEscrowTypes.Settled(leaseId, good, a, b, c);
         }
         _expectEmit();
-        emit ILeaseEscrow.BondReturned(leaseId, CHALLENGER, CHALLENGE_BOND);
+        emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, CHALLENGE_BOND);
         _expectEmit();
-        emit ILeaseEscrow.Closed(leaseId, ILeaseEscrow.CloseCause.Fraud, good, refund);
+        emit IEscrowTypes.Closed(leaseId, IEscrowTypes.CloseCause.Fraud, good, refund);
         _rule(terms, true, good);
         Credits memory expected = _paid(good, refund + BOND - reward);
         expected.challenger = CHALLENGE_BOND + reward;
         _assertCredits(expected);
         _assertStake(STAKE - BOND, 0, 0);
         vm.assertEq(escrow.leaseOf(leaseId).escrow, 0, "escrow");
-        ILeaseEscrow.Dispute memory none;
+        IEscrowTypes.Dispute memory none;
         _assertDispute(leaseId, none);
     }
 
     function test_rule_whenFraudAndSmallBond_rewardsATenth() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.bond = 5_000_019;
         _open(terms);
         vm.warp(START + 50);
@@ -116,7 +116,7 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenFraudAndNoBond_refundsOnly() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.bond = 0;
         _open(terms);
         vm.warp(START + 50);
@@ -129,7 +129,7 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenFraudAndPointedLower_returnsBothBonds() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(5, 4);
+        (IEscrowTypes.Terms memory terms,) = _disputed(5, 4);
         _challenge(OTHER, terms, 1);
         _rule(terms, true, 3);
         Credits memory expected = _paid(3, COST - 3 * PRICE + BOND - 2 * PRICE);
@@ -139,10 +139,10 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenFraud_leavesOtherBondsAlone() external {
-        ILeaseEscrow.Terms memory second = _terms();
+        IEscrowTypes.Terms memory second = _terms();
         second.nonce = 2;
         _open(second);
-        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
         _rule(terms, true, 0);
         _assertStake(STAKE - BOND, BOND, 0);
         _close(PROVIDER, second);
@@ -153,7 +153,7 @@ contract RuleTest is EscrowTest {
     function test_rule_givenProviderThatChallengesItself_losesNineTenths(uint96 bond, uint96 price)
         external
     {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.bond = uint96(bond % STAKE);
         terms.pricePerSegment = 1 + uint96(price % 1e10);
         _open(terms);
@@ -173,22 +173,22 @@ contract RuleTest is EscrowTest {
     // ------------------------------------------------------------------------------------ honest
 
     function test_rule_whenHonest_paysNothingFromEscrow() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         _challenge(OTHER, terms, 1);
         vm.warp(START + 170);
         _expectEmit();
-        emit ILeaseEscrow.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 2 * CHALLENGE_BOND);
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 2 * CHALLENGE_BOND);
         _rule(terms, false, 4);
         Credits memory expected;
         expected.provider = 2 * CHALLENGE_BOND;
         _assertCredits(expected);
         _assertStake(STAKE, BOND, 0);
-        ILeaseEscrow.Dispute memory none;
+        IEscrowTypes.Dispute memory none;
         _assertDispute(leaseId, none);
         _assertLease(
             leaseId,
-            ILeaseEscrow.Lease({
-                status: ILeaseEscrow.LeaseStatus.Active,
+            IEscrowTypes.Lease({
+                status: IEscrowTypes.LeaseStatus.Active,
                 paid: 0,
                 pending: 4,
                 openedAt: uint40(START + 100),
@@ -201,7 +201,7 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenHonest_goesOnWithTheRestOfTheWindow(uint8 used, uint8 length) external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(4);
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
         used = used % uint8(WINDOW);
         length = length % uint8(DISPUTE_TIMEOUT);
         vm.warp(START + 50 + used);
@@ -211,7 +211,7 @@ contract RuleTest is EscrowTest {
         uint256 maturesAt = START + 50 + length + WINDOW;
         vm.warp(maturesAt - 1);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.WindowOpen.selector, maturesAt - 1, maturesAt)
+            abi.encodeWithSelector(IEscrowTypes.WindowOpen.selector, maturesAt - 1, maturesAt)
         );
         escrow.settle(terms);
         vm.warp(maturesAt);
@@ -220,7 +220,7 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenHonest_movesTheEndOfTheLease() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         vm.warp(START + MAX_DURATION - 10);
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
@@ -233,19 +233,19 @@ contract RuleTest is EscrowTest {
     }
 
     function test_rule_whenHonest_allowsAnotherChallenge() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         vm.warp(START + 100);
         _rule(terms, false, 4);
         _challenge(OTHER, terms, 0);
         vm.assertEq(escrow.disputeOf(leaseId).challenger, OTHER, "challenger");
         _rule(terms, true, 0);
-        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Closed, "closed");
+        vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Closed, "closed");
     }
 
     /// @dev Were an honest ruling to pay at once, an accomplice could launder the segments below
     /// the one it challenged.
     function test_rule_givenFriendlyChallenge_leavesTheFakeOpenToOthers() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(4);
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
         _challenge(OTHER, terms, 3);
         _rule(terms, false, 4);
         vm.warp(START + 50 + WINDOW - 1);
@@ -261,9 +261,9 @@ contract RuleTest is EscrowTest {
         return token.balanceOf(account) + staked + escrow.creditOf(address(token), account);
     }
 
-    function _expectNotDisputed(bytes32 leaseId, ILeaseEscrow.LeaseStatus status) private {
+    function _expectNotDisputed(bytes32 leaseId, IEscrowTypes.LeaseStatus status) private {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.LeaseNotDisputed.selector, leaseId, status)
+            abi.encodeWithSelector(IEscrowTypes.LeaseNotDisputed.selector, leaseId, status)
         );
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -20,28 +20,28 @@ import {vm} from "./utils/Vm.sol";
 // └── they should be rounded down, add up to the price, and stay those of the terms
 contract SettleTest is EscrowTest {
     function test_settle_givenNoLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
-        _expectNotActive(escrow.leaseIdOf(terms), ILeaseEscrow.LeaseStatus.None);
+        IEscrowTypes.Terms memory terms = _terms();
+        _expectNotActive(escrow.leaseIdOf(terms), IEscrowTypes.LeaseStatus.None);
         escrow.settle(terms);
     }
 
     function test_settle_givenDisputedLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
         vm.warp(START + 1000);
-        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Disputed);
+        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Disputed);
         escrow.settle(terms);
     }
 
     function test_settle_givenClosedLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         _close(PROVIDER, terms);
-        _expectNotActive(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Closed);
         escrow.settle(terms);
     }
 
     function test_settle_givenNothingPending_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         _expectNothing(leaseId);
         escrow.settle(terms);
@@ -54,56 +54,56 @@ contract SettleTest is EscrowTest {
     }
 
     function test_settle_whenWindowIsOpen_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW - 1);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.WindowOpen.selector, START + 50 + WINDOW - 1, START + 50 + WINDOW
+                IEscrowTypes.WindowOpen.selector, START + 50 + WINDOW - 1, START + 50 + WINDOW
             )
         );
         escrow.settle(terms);
     }
 
     function test_settle_whenWindowIsOver_pays(address caller) external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(3);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(3);
         vm.warp(START + 50 + WINDOW);
         (uint256 a, uint256 b, uint256 c) = _split(3 * uint256(PRICE));
         _expectEmit();
-        emit ILeaseEscrow.Settled(leaseId, 3, a, b, c, TREASURY, AUDIT_POOL);
+        emit IEscrowTypes.Settled(leaseId, 3, a, b, c);
         vm.prank(caller);
         escrow.settle(terms);
         _assertCredits(_paid(3, 0));
         _assertStake(STAKE, BOND, 0);
-        ILeaseEscrow.Lease memory lease = escrow.leaseOf(leaseId);
-        vm.assertTrue(lease.status == ILeaseEscrow.LeaseStatus.Active, "active");
+        IEscrowTypes.Lease memory lease = escrow.leaseOf(leaseId);
+        vm.assertTrue(lease.status == IEscrowTypes.LeaseStatus.Active, "active");
         vm.assertEq(lease.paid, 3, "paid");
         vm.assertEq(lease.escrow, COST - 3 * PRICE, "escrow");
     }
 
     function test_settle_whenThatWasAll_closes() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.firstCommitWithin = 200;
         bytes32 leaseId = _open(terms);
         vm.warp(START + 100);
         _commit(terms, SEGMENTS);
         vm.warp(START + 100 + WINDOW);
         _expectEmit();
-        emit ILeaseEscrow.Closed(leaseId, ILeaseEscrow.CloseCause.Completed, SEGMENTS, 0);
+        emit IEscrowTypes.Closed(leaseId, IEscrowTypes.CloseCause.Completed, SEGMENTS, 0);
         escrow.settle(terms);
         _assertCredits(_paid(SEGMENTS, 0));
         _assertStake(STAKE, 0, 0);
-        vm.assertTrue(_status(leaseId) == ILeaseEscrow.LeaseStatus.Closed, "closed");
+        vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Closed, "closed");
         vm.assertEq(escrow.leaseOf(leaseId).escrow, 0, "escrow");
     }
 
     // -------------------------------------------------------------------------------- settleMany
 
     function test_settleMany_givenEmptyList_doesNothing() external {
-        vm.assertEq(escrow.settleMany(new ILeaseEscrow.Terms[](0)), 0, "settled");
+        vm.assertEq(escrow.settleMany(new IEscrowTypes.Terms[](0)), 0, "settled");
     }
 
     function test_settleMany_skipsWhatSettleRefuses() external {
-        ILeaseEscrow.Terms[] memory all = _mixedLeases();
+        IEscrowTypes.Terms[] memory all = _mixedLeases();
         vm.assertEq(escrow.settleMany(all), 1, "settled");
         _assertCredits(_paid(2, COST));
         vm.assertEq(escrow.settleMany(all), 0, "settled again");
@@ -111,7 +111,7 @@ contract SettleTest is EscrowTest {
     }
 
     function test_settleMany_inAnyOrder_isTheSame(uint256 seed) external {
-        ILeaseEscrow.Terms[] memory all = _mixedLeases();
+        IEscrowTypes.Terms[] memory all = _mixedLeases();
         for (uint256 i = all.length - 1; i > 0; --i) {
             uint256 j = uint256(keccak256(abi.encode(seed, i))) % (i + 1);
             (all[i], all[j]) = (all[j], all[i]);
@@ -123,7 +123,7 @@ contract SettleTest is EscrowTest {
     function test_settleMany_paysAsSettleDoes() external {
         vm.prank(PROVIDER);
         escrow.stake(address(token), 10 * BOND);
-        ILeaseEscrow.Terms[] memory all = new ILeaseEscrow.Terms[](4);
+        IEscrowTypes.Terms[] memory all = new IEscrowTypes.Terms[](4);
         for (uint16 i = 0; i < 4; ++i) {
             all[i] = _terms();
             all[i].nonce = 100 + i;
@@ -149,7 +149,7 @@ contract SettleTest is EscrowTest {
     function test_settle_sharesAddUpToThePrice(uint96 price, uint16 feeBps, uint16 auditBps)
         external
     {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         terms.pricePerSegment = 1 + uint96(price % 1e18);
         terms.feeBps = feeBps % 1001;
         terms.auditBps = auditBps % 2001;
@@ -174,10 +174,10 @@ contract SettleTest is EscrowTest {
     // ------------------------------------------------------------------------------------- tools
 
     /// @dev One lease that can be settled (two segments), twice in the list, among six that cannot.
-    function _mixedLeases() private returns (ILeaseEscrow.Terms[] memory all) {
+    function _mixedLeases() private returns (IEscrowTypes.Terms[] memory all) {
         vm.prank(PROVIDER);
         escrow.stake(address(token), 10 * BOND);
-        all = new ILeaseEscrow.Terms[](7);
+        all = new IEscrowTypes.Terms[](7);
         for (uint64 i = 0; i < 5; ++i) {
             all[i] = _terms();
             all[i].nonce = 100 + i;
@@ -198,6 +198,6 @@ contract SettleTest is EscrowTest {
     }
 
     function _expectNothing(bytes32 leaseId) private {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.NothingToSettle.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.NothingToSettle.selector, leaseId));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {ContractSigner} from "./utils/Signers.sol";
 import {vm} from "./utils/Vm.sol";
@@ -17,7 +17,7 @@ import {vm} from "./utils/Vm.sol";
 // ├── when it is the last segment: it should close the lease as completed
 // └── when all is well: it should pay, whoever calls
 contract SettleVoucherTest is EscrowTest {
-    ILeaseEscrow.Terms private _metered;
+    IEscrowTypes.Terms private _metered;
     bytes32 private _leaseId;
 
     function setUp() public override {
@@ -29,15 +29,15 @@ contract SettleVoucherTest is EscrowTest {
     function test_settleVoucher_givenClosedLease_reverts() external {
         bytes memory signature = _voucher(_metered, 1);
         _close(PROVIDER, _metered);
-        _expectNotActive(_leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotActive(_leaseId, IEscrowTypes.LeaseStatus.Closed);
         escrow.settleVoucher(_metered, 1, signature);
     }
 
     function test_settleVoucher_givenLeaseThatIsNotMetered_reverts() external {
-        ILeaseEscrow.Terms memory terms = _terms();
+        IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);
         bytes memory signature = _voucher(terms, 1);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.LeaseNotMetered.selector, leaseId));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.LeaseNotMetered.selector, leaseId));
         escrow.settleVoucher(terms, 1, signature);
     }
 
@@ -48,7 +48,7 @@ contract SettleVoucherTest is EscrowTest {
             bytes memory signature = _voucher(_metered, given[i]);
             vm.expectRevert(
                 abi.encodeWithSelector(
-                    ILeaseEscrow.VoucherOutOfRange.selector, given[i], 3, SEGMENTS
+                    IEscrowTypes.VoucherOutOfRange.selector, given[i], 3, SEGMENTS
                 )
             );
             escrow.settleVoucher(_metered, given[i], signature);
@@ -65,7 +65,7 @@ contract SettleVoucherTest is EscrowTest {
     }
 
     function test_settleVoucher_whenSignedForAnotherLease_reverts() external {
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         terms.nonce = 2;
         _open(terms);
         _expectBadVoucher(1, _voucher(terms, 1));
@@ -78,7 +78,7 @@ contract SettleVoucherTest is EscrowTest {
     function test_settleVoucher_givenContractAsRenter_followsItsAnswer() external {
         address wallet = address(new ContractSigner(renter));
         _fund(wallet);
-        ILeaseEscrow.Terms memory terms = _meteredTerms();
+        IEscrowTypes.Terms memory terms = _meteredTerms();
         terms.renter = wallet;
         _open(terms);
         escrow.settleVoucher(terms, 1, _voucher(terms, 1));
@@ -86,7 +86,7 @@ contract SettleVoucherTest is EscrowTest {
         bytes32 digest = escrow.voucherDigest(escrow.leaseIdOf(terms), 2);
         bytes memory signature = _signature(OPERATOR_KEY, digest);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.SignatureInvalid.selector, wallet, digest)
+            abi.encodeWithSelector(IEscrowTypes.SignatureInvalid.selector, wallet, digest)
         );
         escrow.settleVoucher(terms, 2, signature);
     }
@@ -110,13 +110,13 @@ contract SettleVoucherTest is EscrowTest {
         bytes memory stale = _voucher(_metered, 2);
         escrow.settleVoucher(_metered, 5, _voucher(_metered, 5));
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.VoucherOutOfRange.selector, 2, 5, SEGMENTS)
+            abi.encodeWithSelector(IEscrowTypes.VoucherOutOfRange.selector, 2, 5, SEGMENTS)
         );
         escrow.settleVoucher(_metered, 2, stale);
         _assertCredits(_paid(5, 0));
         (uint256 a, uint256 b, uint256 c) = _split(PRICE);
         _expectEmit();
-        emit ILeaseEscrow.Settled(_leaseId, 6, a, b, c, TREASURY, AUDIT_POOL);
+        emit IEscrowTypes.Settled(_leaseId, 6, a, b, c);
         escrow.settleVoucher(_metered, 6, _voucher(_metered, 6));
         vm.assertEq(escrow.leaseOf(_leaseId).escrow, COST - 6 * PRICE, "escrow");
     }
@@ -124,7 +124,7 @@ contract SettleVoucherTest is EscrowTest {
     function test_settleVoucher_whenItIsTheLastSegment_closes() external {
         bytes memory signature = _voucher(_metered, SEGMENTS);
         _expectEmit();
-        emit ILeaseEscrow.Closed(_leaseId, ILeaseEscrow.CloseCause.Completed, SEGMENTS, 0);
+        emit IEscrowTypes.Closed(_leaseId, IEscrowTypes.CloseCause.Completed, SEGMENTS, 0);
         escrow.settleVoucher(_metered, SEGMENTS, signature);
         _assertCredits(_paid(SEGMENTS, 0));
         _assertStake(STAKE, 0, 0);
@@ -137,8 +137,8 @@ contract SettleVoucherTest is EscrowTest {
         _assertCredits(_paid(2, 0));
         _assertLease(
             _leaseId,
-            ILeaseEscrow.Lease({
-                status: ILeaseEscrow.LeaseStatus.Active,
+            IEscrowTypes.Lease({
+                status: IEscrowTypes.LeaseStatus.Active,
                 paid: 2,
                 pending: 2,
                 openedAt: uint40(START),
@@ -153,7 +153,7 @@ contract SettleVoucherTest is EscrowTest {
     function _expectBadVoucher(uint16 segments, bytes memory signature) private {
         bytes32 digest = escrow.voucherDigest(_leaseId, segments);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.SignatureInvalid.selector, renter, digest)
+            abi.encodeWithSelector(IEscrowTypes.SignatureInvalid.selector, renter, digest)
         );
         escrow.settleVoucher(_metered, segments, signature);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -25,7 +25,7 @@ contract SigningTest is EscrowTest {
     }
 
     function test_leaseIdOf_isTheDigestOfTheTerms(bytes32 jobHash, uint64 nonce) external view {
-        ILeaseEscrow.Terms memory t = _terms();
+        IEscrowTypes.Terms memory t = _terms();
         (t.jobHash, t.nonce) = (jobHash, nonce);
         bytes memory first = abi.encode(
             keccak256(bytes(TERMS)),
@@ -67,11 +67,23 @@ contract SigningTest is EscrowTest {
         );
     }
 
-    function test_terms_whenAFieldIsTooWide_areRefused() external view {
-        bytes memory call = abi.encodeCall(ILeaseEscrow.leaseIdOf, (_terms()));
-        // Field 10 is `segments`, 16 bits: set bit 16.
-        call[4 + 32 * 10 + 29] = 0x01;
-        (bool done,) = address(escrow).staticcall(call);
+    /// @dev Even when the operator signed them so.
+    function test_terms_whenAFieldIsTooWide_areRefused(uint8 field) external {
+        // Position of the lowest byte above each field that is narrower than a word.
+        uint8[20] memory fields =
+            [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 22];
+        uint8[20] memory widths =
+            [20, 20, 20, 20, 20, 12, 12, 2, 2, 2, 2, 4, 4, 4, 5, 4, 4, 4, 8, 8];
+        field = field % 20;
+        uint256 place = 32 * uint256(fields[field]) + 31 - widths[field];
+        bytes memory asked = abi.encodeCall(escrow.leaseIdOf, (_terms()));
+        asked[4 + place] = 0x01;
+        (, bytes memory id) = address(escrow).staticcall(asked);
+        bytes memory signature = _signature(OPERATOR_KEY, abi.decode(id, (bytes32)));
+        bytes memory call = abi.encodeCall(escrow.open, (_terms(), signature));
+        call[4 + place] = 0x01;
+        vm.prank(renter);
+        (bool done,) = address(escrow).call(call);
         vm.assertTrue(!done, "refused");
     }
 

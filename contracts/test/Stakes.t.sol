@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -26,13 +26,13 @@ contract StakesTest is EscrowTest {
     // ------------------------------------------------------------------------------------ stake
 
     function test_stake_whenAmountIsZero_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AmountMissing.selector));
         vm.prank(PROVIDER);
         escrow.stake(address(token), 0);
     }
 
     function test_stake_whenTokenIsNotAllowed_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.TokenNotAllowed.selector, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.TokenNotAllowed.selector, STRANGER));
         vm.prank(PROVIDER);
         escrow.stake(STRANGER, 1);
     }
@@ -42,7 +42,7 @@ contract StakesTest is EscrowTest {
         token.mint(PROVIDER, amount);
         uint256 before = token.balanceOf(address(escrow));
         _expectEmit();
-        emit ILeaseEscrow.Staked(PROVIDER, address(token), amount);
+        emit IEscrowTypes.Staked(PROVIDER, address(token), amount);
         vm.prank(PROVIDER);
         escrow.stake(address(token), amount);
         _assertStake(STAKE + amount, 0, 0);
@@ -57,7 +57,7 @@ contract StakesTest is EscrowTest {
     // ----------------------------------------------------------------------------------- unbond
 
     function test_unbond_whenAmountIsZero_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AmountMissing.selector));
         vm.prank(PROVIDER);
         escrow.unbond(address(token), 0);
     }
@@ -67,7 +67,7 @@ contract StakesTest is EscrowTest {
         _unbond(30);
         uint256 amount = STAKE - 30 + excess;
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.UnbondTooHigh.selector, amount, STAKE - 30)
+            abi.encodeWithSelector(IEscrowTypes.UnbondTooHigh.selector, amount, STAKE - 30)
         );
         vm.prank(PROVIDER);
         escrow.unbond(address(token), amount);
@@ -76,7 +76,7 @@ contract StakesTest is EscrowTest {
     function test_unbond_whenAllIsWell_takesFromFreeStake() external {
         uint40 claimableAt = uint40(START + UNBONDING);
         _expectEmit();
-        emit ILeaseEscrow.UnbondStarted(PROVIDER, address(token), 40, 40, claimableAt);
+        emit IEscrowTypes.UnbondStarted(PROVIDER, address(token), 40, 40, claimableAt);
         _unbond(40);
         _assertStake(STAKE, 0, 40);
         (,,, uint40 time) = escrow.stakeOf(PROVIDER, address(token));
@@ -88,14 +88,14 @@ contract StakesTest is EscrowTest {
         _unbond(40);
         vm.warp(START + UNBONDING - 1);
         _expectEmit();
-        emit ILeaseEscrow.UnbondStarted(
+        emit IEscrowTypes.UnbondStarted(
             PROVIDER, address(token), 2, 42, uint40(START + 2 * UNBONDING - 1)
         );
         _unbond(2);
         vm.warp(START + UNBONDING);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.UnbondingNotOver.selector,
+                IEscrowTypes.UnbondingNotOver.selector,
                 START + UNBONDING,
                 START + 2 * UNBONDING - 1
             )
@@ -109,11 +109,11 @@ contract StakesTest is EscrowTest {
         _unbond(STAKE);
         _assertStake(STAKE, BOND, STAKE);
         vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), 0, "free");
-        ILeaseEscrow.Terms memory second = _terms();
+        IEscrowTypes.Terms memory second = _terms();
         second.nonce = 2;
         bytes memory signature = _sign(second);
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.FreeStakeTooLow.selector, PROVIDER, token, BOND, 0)
+            abi.encodeWithSelector(IEscrowTypes.FreeStakeTooLow.selector, PROVIDER, token, BOND, 0)
         );
         vm.prank(renter);
         escrow.open(second, signature);
@@ -123,7 +123,7 @@ contract StakesTest is EscrowTest {
 
     function test_claimUnbond_givenNothingUnbonding_reverts() external {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.NothingUnbonding.selector, PROVIDER, token)
+            abi.encodeWithSelector(IEscrowTypes.NothingUnbonding.selector, PROVIDER, token)
         );
         vm.prank(PROVIDER);
         escrow.claimUnbond(address(token));
@@ -134,7 +134,7 @@ contract StakesTest is EscrowTest {
         vm.warp(START + UNBONDING - 1);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.UnbondingNotOver.selector, START + UNBONDING - 1, START + UNBONDING
+                IEscrowTypes.UnbondingNotOver.selector, START + UNBONDING - 1, START + UNBONDING
             )
         );
         vm.prank(PROVIDER);
@@ -145,7 +145,7 @@ contract StakesTest is EscrowTest {
         _open(_terms());
         _unbond(STAKE - BOND + 1);
         vm.warp(START + UNBONDING);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.StakeLocked.selector, BOND, BOND - 1));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.StakeLocked.selector, BOND, BOND - 1));
         vm.prank(PROVIDER);
         escrow.claimUnbond(address(token));
     }
@@ -164,13 +164,13 @@ contract StakesTest is EscrowTest {
         _unbond(40);
         vm.warp(START + UNBONDING);
         _expectEmit();
-        emit ILeaseEscrow.UnbondClaimed(PROVIDER, address(token), 40);
+        emit IEscrowTypes.UnbondClaimed(PROVIDER, address(token), 40);
         vm.prank(PROVIDER);
         escrow.claimUnbond(address(token));
         _assertStake(STAKE - 40, 0, 0);
         vm.assertEq(_credits().provider, 40, "credit");
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.NothingUnbonding.selector, PROVIDER, token)
+            abi.encodeWithSelector(IEscrowTypes.NothingUnbonding.selector, PROVIDER, token)
         );
         vm.prank(PROVIDER);
         escrow.claimUnbond(address(token));
@@ -179,7 +179,7 @@ contract StakesTest is EscrowTest {
     // -------------------------------------------------------------------- slash while unbonding
 
     function test_slash_givenUnbondingStakeThatBacksTheBond_takesIt() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         _unbond(STAKE - 10);
         _challenge(CHALLENGER, terms, 0);
         _rule(terms, true, 0);
@@ -192,7 +192,7 @@ contract StakesTest is EscrowTest {
     }
 
     function test_slash_givenEnoughOtherStake_leavesTheUnbondingPart() external {
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         _unbond(40);
         _challenge(CHALLENGER, terms, 0);
         _rule(terms, true, 0);

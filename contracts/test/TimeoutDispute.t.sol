@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -17,26 +17,26 @@ contract TimeoutDisputeTest is EscrowTest {
     uint256 private constant DEADLINE = START + 70 + DISPUTE_TIMEOUT;
 
     function test_timeoutDispute_givenActiveLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         vm.warp(DEADLINE);
-        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Active);
+        _expectNotDisputed(leaseId, IEscrowTypes.LeaseStatus.Active);
         escrow.timeoutDispute(terms);
     }
 
     function test_timeoutDispute_givenClosedLease_reverts() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(2, 0);
         vm.warp(DEADLINE);
         escrow.timeoutDispute(terms);
-        _expectNotDisputed(leaseId, ILeaseEscrow.LeaseStatus.Closed);
+        _expectNotDisputed(leaseId, IEscrowTypes.LeaseStatus.Closed);
         escrow.timeoutDispute(terms);
     }
 
     function test_timeoutDispute_whenArbiterStillHasTime_reverts() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(2, 0);
+        (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
         vm.warp(DEADLINE - 1);
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.BeforeDisputeTimeout.selector, DEADLINE - 1, DEADLINE
+                IEscrowTypes.BeforeDisputeTimeout.selector, DEADLINE - 1, DEADLINE
             )
         );
         escrow.timeoutDispute(terms);
@@ -47,16 +47,16 @@ contract TimeoutDisputeTest is EscrowTest {
         address caller
     ) external {
         segment = segment % 5;
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _disputed(5, segment);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(5, segment);
         uint256 half = uint256(PRICE) * segment / 2;
         (uint256 a, uint256 b, uint256 c) = _split(half);
         vm.warp(DEADLINE);
         _expectEmit();
-        emit ILeaseEscrow.DisputeTimedOut(leaseId, segment, a, b, c, TREASURY, AUDIT_POOL);
+        emit IEscrowTypes.DisputeTimedOut(leaseId, segment, a, b, c);
         _expectEmit();
-        emit ILeaseEscrow.BondReturned(leaseId, CHALLENGER, CHALLENGE_BOND);
+        emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, CHALLENGE_BOND);
         _expectEmit();
-        emit ILeaseEscrow.Closed(leaseId, ILeaseEscrow.CloseCause.DisputeTimedOut, 0, COST - half);
+        emit IEscrowTypes.Closed(leaseId, IEscrowTypes.CloseCause.DisputeTimedOut, 0, COST - half);
         vm.prank(caller);
         escrow.timeoutDispute(terms);
         _assertCredits(
@@ -70,12 +70,12 @@ contract TimeoutDisputeTest is EscrowTest {
             })
         );
         _assertStake(STAKE, 0, 0);
-        ILeaseEscrow.Dispute memory none;
+        IEscrowTypes.Dispute memory none;
         _assertDispute(leaseId, none);
     }
 
     function test_timeoutDispute_givenPaidSegments_leavesThemPaid() external {
-        (ILeaseEscrow.Terms memory terms, bytes32 leaseId) = _committed(2);
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 6);
         _challenge(CHALLENGER, terms, 5);
@@ -87,7 +87,7 @@ contract TimeoutDisputeTest is EscrowTest {
     }
 
     function test_timeoutDispute_givenAccomplice_isWorthlessOncePointedLower() external {
-        (ILeaseEscrow.Terms memory terms,) = _disputed(5, 4);
+        (IEscrowTypes.Terms memory terms,) = _disputed(5, 4);
         _challenge(renter, terms, 0);
         vm.warp(DEADLINE);
         escrow.timeoutDispute(terms);
@@ -97,9 +97,9 @@ contract TimeoutDisputeTest is EscrowTest {
         _assertCredits(expected);
     }
 
-    function _expectNotDisputed(bytes32 leaseId, ILeaseEscrow.LeaseStatus status) private {
+    function _expectNotDisputed(bytes32 leaseId, IEscrowTypes.LeaseStatus status) private {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.LeaseNotDisputed.selector, leaseId, status)
+            abi.encodeWithSelector(IEscrowTypes.LeaseNotDisputed.selector, leaseId, status)
         );
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -20,16 +20,16 @@ contract WithdrawTest is EscrowTest {
     }
 
     function test_withdrawTo_givenNoCredit_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AmountMissing.selector));
         escrow.withdrawTo(address(token), OTHER);
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AmountMissing.selector));
         escrow.withdrawTo(address(secondToken), renter);
     }
 
     function test_withdrawTo_givenCredit_sendsAllToTheAccount(address caller) external {
         uint256 before = token.balanceOf(renter);
         _expectEmit();
-        emit ILeaseEscrow.Withdrawn(address(token), renter, renter, COST);
+        emit IEscrowTypes.Withdrawn(address(token), renter, renter, COST);
         vm.prank(caller);
         escrow.withdrawTo(address(token), renter);
         vm.assertEq(token.balanceOf(renter), before + COST, "balance");
@@ -37,7 +37,7 @@ contract WithdrawTest is EscrowTest {
     }
 
     function test_withdraw_whenAmountIsZero_reverts() external {
-        vm.expectRevert(abi.encodeWithSelector(ILeaseEscrow.AmountMissing.selector));
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.AmountMissing.selector));
         vm.prank(renter);
         escrow.withdraw(address(token), OTHER, 0);
     }
@@ -45,7 +45,7 @@ contract WithdrawTest is EscrowTest {
     function test_withdraw_whenAboveCredit_reverts() external {
         vm.expectRevert(
             abi.encodeWithSelector(
-                ILeaseEscrow.CreditTooLow.selector, token, renter, COST + 1, COST
+                IEscrowTypes.CreditTooLow.selector, token, renter, COST + 1, COST
             )
         );
         vm.prank(renter);
@@ -53,9 +53,9 @@ contract WithdrawTest is EscrowTest {
     }
 
     function test_withdraw_whenCallerIsSomebodyElse_reverts(address caller) external {
-        vm.assume(caller != renter);
+        vm.assume(caller != renter && caller != address(0) && caller != address(escrow));
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.CreditTooLow.selector, token, caller, 1, 0)
+            abi.encodeWithSelector(IEscrowTypes.CreditTooLow.selector, token, caller, 1, 0)
         );
         vm.prank(caller);
         escrow.withdraw(address(token), caller, 1);
@@ -65,7 +65,7 @@ contract WithdrawTest is EscrowTest {
         address[2] memory recipients = [address(0), address(escrow)];
         for (uint256 i = 0; i < recipients.length; ++i) {
             vm.expectRevert(
-                abi.encodeWithSelector(ILeaseEscrow.RecipientNotAllowed.selector, recipients[i])
+                abi.encodeWithSelector(IEscrowTypes.RecipientNotAllowed.selector, recipients[i])
             );
             vm.prank(renter);
             escrow.withdraw(address(token), recipients[i], 1);
@@ -76,7 +76,7 @@ contract WithdrawTest is EscrowTest {
         amount = 1 + uint64(amount % COST);
         uint256 before = token.balanceOf(OTHER);
         _expectEmit();
-        emit ILeaseEscrow.Withdrawn(address(token), renter, OTHER, amount);
+        emit IEscrowTypes.Withdrawn(address(token), renter, OTHER, amount);
         vm.prank(renter);
         escrow.withdraw(address(token), OTHER, amount);
         vm.assertEq(token.balanceOf(OTHER), before + amount, "balance");

@@ -155,8 +155,11 @@ def apply_listing(facts: ListingFacts | None, event: EventRecord) -> ListingFact
         return replace(facts, max_price_per_hour=event.amount("max_price_per_hour"))
     if event.name == "OperatorSet":
         return replace(facts, operator=event.text("operator"))
-    assert event.name == "Delisted", event.name
-    return replace(facts, active=False)
+    if event.name == "Delisted":
+        return replace(facts, active=False)
+    # Limits and cancelled nonces are checked by the contract alone.
+    assert event.name in ("CapacitySet", "NoncesCancelled"), event.name
+    return facts
 
 
 def apply_stake(
@@ -236,6 +239,8 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
     if event.name == "Challenged" and facts.state is LeaseState.ACTIVE:
         disputed = advance(facts.state, LeaseState.DISPUTED)
         return replace(facts, state=disputed, disputed_at=event.block_at)
+    if event.name == "Unretrievable":
+        return replace(facts, pending_segments=int(event.args["good_segments"]))
     if event.name == "Ruled" and not event.args["fraud"]:
         return _after_honest_ruling(facts, event)
     if event.name == "Closed":
@@ -274,6 +279,15 @@ def postings(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Po
     elif event.name == "UnbondClaimed":
         changes = [(event.text("provider"), event.amount("amount"), "unbonded")]
         token = event.text("token")
+    elif event.name == "CreditSpent":
+        changes = [(event.text("account"), -event.amount("amount"), "spent")]
+        token = event.text("token")
+    elif event.name == "Collected":
+        changes = [
+            (event.text("treasury"), event.amount("to_treasury"), "fees"),
+            (event.text("audit_pool"), event.amount("to_audit_pool"), "audit_shares"),
+        ]
+        token = event.text("token")
     elif terms is not None:
         changes = list(_lease_changes(event, terms))
         token = str(terms["token"]).lower()
@@ -289,11 +303,12 @@ def postings(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Po
 def _lease_changes(event: EventRecord, terms: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     renter, provider = str(terms["renter"]).lower(), str(terms["provider"]).lower()
     if event.name in ("Settled", "DisputeTimedOut"):
+        # The shares accrue, and are credited by `Collected`.
         yield provider, event.amount("to_provider"), "payment"
-        yield event.text("treasury"), event.amount("to_treasury"), "fee"
-        yield event.text("audit_pool"), event.amount("to_audit_pool"), "audit_share"
     elif event.name == "Closed":
         yield renter, event.amount("refund"), "refund"
+    elif event.name == "RelayerPaid":
+        yield event.text("relayer"), event.amount("amount"), "relay_fee"
     elif event.name == "BondReturned":
         yield event.text("challenger"), event.amount("amount"), "bond_returned"
     elif event.name == "Ruled":
@@ -320,8 +335,20 @@ def closable_after(facts: LeaseFacts) -> datetime:
     return deadline + grace if metered else deadline
 
 
+def payable_segments(facts: LeaseFacts) -> int:
+    """Return up to where the committed segments are paid once they mature: the reserve only with a
+    final checkpoint.
+
+    Source: ``LeaseBook._payable``.
+    """
+    segments, reserve = int(facts.terms["segments"]), int(facts.terms["reserve_segments"])
+    if facts.pending_segments == segments or facts.stopped_at is not None:
+        return facts.pending_segments
+    return max(facts.paid_segments, min(facts.pending_segments, segments - reserve))
+
+
 def matures_at(facts: LeaseFacts) -> datetime | None:
     """Return when the committed, unpaid segments become payable; nothing when there are none."""
-    if facts.committed_at is None or facts.pending_segments <= facts.paid_segments:
+    if facts.committed_at is None or payable_segments(facts) <= facts.paid_segments:
         return None
     return facts.committed_at + timedelta(seconds=int(facts.terms["window"]))

@@ -36,7 +36,6 @@ from worker_agent.history import terms_of
 ESCROW = "0x" + "e5" * 20
 TOKEN = TokenInfo(symbol="tUSD", address="0x" + "70" * 20, decimals=6)
 AUDIT_POOL = "0x" + "a0" * 20
-TREASURY = "0x" + "b0" * 20
 DELAY = 2
 NO_DISPUTE = DisputeView("0x" + "00" * 20, 0, 0, "0x" + "00" * 20)
 NO_LEASE = LeaseView(LeaseStatus.NONE, 0, 0, 0, 0, 0, 0, bytes(32))
@@ -62,7 +61,7 @@ class FakeChain:
             escrow=ESCROW,
             tokens=(TOKEN,),
             start_block=0,
-            abi_version=1,
+            abi_version=2,
             arbiter=arbiter,
             audit_pool=AUDIT_POOL,
             beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=DELAY),
@@ -426,8 +425,6 @@ class FakeChain:
             to_provider=amount,
             to_treasury=0,
             to_audit_pool=0,
-            treasury=TREASURY,
-            audit_pool=AUDIT_POOL,
         )
         return replace(lease, paid=up_to, escrow=lease.escrow - amount)
 

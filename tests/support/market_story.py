@@ -207,5 +207,6 @@ class Story:
         self.pass_time(UNBONDING_S + 1)
         self.do(OWNER, self.escrow.claim_unbond(self.token))
         self.do(OWNER, self.escrow.unbond(self.token, BOND))
+        self.do(WATCHER, self.escrow.collect(self.token))
         self.do(WATCHER, self.escrow.withdraw_to(self.token, CUSTOMER.address))
         self.do(OWNER, self.escrow.withdraw(self.token, WATCHER.address, PRICE))

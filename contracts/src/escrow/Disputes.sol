@@ -1,38 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../interfaces/ILeaseEscrow.sol";
-import {Leases} from "./Leases.sol";
+import {IEscrowExtension} from "../interfaces/IEscrowExtension.sol";
+import {LeaseTypes} from "./LeaseTypes.sol";
+import {Stakes} from "./Stakes.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice Challenge, ruling, and the way out when no ruling comes.
-abstract contract Disputes is Leases {
+abstract contract Disputes is Stakes {
     /// @dev Judging one segment means running it twice.
     uint256 private constant AUDIT_COST_SEGMENTS = 2;
     /// @dev At most this part of a slash goes to the challenger, so that a provider gains nothing
     /// by challenging itself.
     uint256 private constant MAX_REWARD_DIVISOR = 10;
 
-    mapping(bytes32 leaseId => Dispute) private _disputes;
-
-    /// @inheritdoc ILeaseEscrow
-    function challenge(Terms calldata terms, uint16 segment) external nonReentrant {
-        bytes32 leaseId = leaseIdOf(terms);
-        Progress memory lease = _progress[leaseId];
-        // A challenger never judges its own challenge.
-        if (msg.sender == terms.arbiter) revert ArbiterMayNotChallenge(msg.sender);
-        uint256 bond = challengeBond(terms);
-        if (lease.status == LeaseStatus.Disputed) {
-            _pointLower(leaseId, terms, lease, segment, bond);
-        } else {
-            _dispute(leaseId, terms, lease, segment);
-        }
-        emit Challenged(leaseId, msg.sender, segment, bond);
+    /// @inheritdoc IEscrowExtension
+    function challenge(Terms calldata terms, uint16 segment)
+        external
+        payable
+        onlyEscrow
+        nonReentrant
+    {
+        uint256 bond = _challenge(_leaseIdOf(terms), terms, segment, msg.sender);
         _pull(terms.token, msg.sender, bond);
     }
 
-    /// @inheritdoc ILeaseEscrow
-    function rule(Terms calldata terms, bool fraud, uint16 goodSegments) external nonReentrant {
+    /// @inheritdoc IEscrowExtension
+    function challengeFrom(
+        Terms calldata terms,
+        uint16 segment,
+        Source source,
+        address challenger,
+        uint64 nonce,
+        bytes calldata consent
+    ) external onlyEscrow nonReentrant {
+        bytes32 leaseId = _leaseIdOf(terms);
+        if (msg.sender != challenger) {
+            bytes32 digest = _challengeDigest(leaseId, segment, source, nonce);
+            bytes32 use = keccak256(abi.encode(challenger, digest));
+            if (_used[use]) revert ConsentUsed(challenger, digest);
+            _used[use] = true;
+            _checkSignature(challenger, digest, consent);
+        }
+        uint256 bond = _challenge(leaseId, terms, segment, challenger);
+        _take(source, terms.token, challenger, bond);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function rule(Terms calldata terms, bool fraud, uint16 goodSegments)
+        external
+        onlyEscrow
+        nonReentrant
+    {
         (bytes32 leaseId, Progress memory lease) = _disputed(terms);
         if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
         uint256 deadline = _rulingDeadline(terms, leaseId);
@@ -49,49 +68,78 @@ abstract contract Disputes is Leases {
         }
     }
 
-    /// @inheritdoc ILeaseEscrow
-    function timeoutDispute(Terms calldata terms) external nonReentrant {
+    /// @inheritdoc IEscrowExtension
+    function attestUnretrievable(Terms calldata terms, uint16 goodSegments)
+        external
+        onlyEscrow
+        nonReentrant
+    {
+        (bytes32 leaseId, Progress memory lease) = _active(terms);
+        if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
+        if (goodSegments < lease.paid || goodSegments >= lease.pending) {
+            revert GoodSegmentsOutOfRange(goodSegments, lease.paid, lease.pending);
+        }
+        uint256 maturesAt = _maturesAt(terms, lease);
+        if (block.timestamp >= maturesAt) revert AfterWindow(block.timestamp, maturesAt);
+        lease.pending = goodSegments;
+        _store(leaseId, lease);
+        emit Unretrievable(leaseId, goodSegments);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function timeoutDispute(Terms calldata terms) external onlyEscrow nonReentrant {
         (bytes32 leaseId, Progress memory lease) = _disputed(terms);
         uint256 deadline = _rulingDeadline(terms, leaseId);
         if (block.timestamp < deadline) revert BeforeDisputeTimeout(block.timestamp, deadline);
         Dispute memory dispute = _disputes[leaseId];
         // The provider's half is rounded down; the renter's is what stays in escrow.
-        uint256 half = uint256(terms.pricePerSegment) * (dispute.lowestSegment - lease.paid) / 2;
-        lease.escrow -= uint96(half);
+        uint16 splitUpTo = _payable(terms, lease, dispute.lowestSegment);
+        uint256 half = uint256(terms.pricePerSegment) * (splitUpTo - lease.paid) / 2;
+        lease.escrow -= uint88(half);
+        if (half != 0) lease.flags |= SPLIT;
         (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) = _creditPayment(terms, half);
-        emit DisputeTimedOut(
-            leaseId,
-            dispute.lowestSegment,
-            toProvider,
-            toTreasury,
-            toAuditPool,
-            treasury,
-            auditPool
-        );
+        emit DisputeTimedOut(leaseId, dispute.lowestSegment, toProvider, toTreasury, toAuditPool);
         _returnBonds(leaseId, terms, dispute);
         _close(leaseId, terms, lease, CloseCause.DisputeTimedOut);
     }
 
-    /// @inheritdoc ILeaseEscrow
-    function disputeOf(bytes32 leaseId) external view returns (Dispute memory) {
-        return _disputes[leaseId];
-    }
-
-    /// @inheritdoc ILeaseEscrow
+    /// @inheritdoc IEscrowExtension
     function challengeBond(Terms calldata terms) public pure returns (uint256) {
         return AUDIT_COST_SEGMENTS * terms.pricePerSegment;
     }
 
-    /// @inheritdoc ILeaseEscrow
+    /// @inheritdoc IEscrowExtension
     function challengeReward(Terms calldata terms) public pure returns (uint256) {
         return
             Math.min(AUDIT_COST_SEGMENTS * terms.pricePerSegment, terms.bond / MAX_REWARD_DIVISOR);
     }
 
-    function _dispute(bytes32 leaseId, Terms calldata terms, Progress memory lease, uint16 segment)
+    function _challenge(bytes32 leaseId, Terms calldata terms, uint16 segment, address challenger)
         private
+        returns (uint256 bond)
     {
-        if (lease.status != LeaseStatus.Active) revert LeaseNotActive(leaseId, lease.status);
+        Progress memory lease = _load(leaseId);
+        // A challenger never judges its own challenge.
+        if (challenger == terms.arbiter) revert ArbiterMayNotChallenge(challenger);
+        bond = challengeBond(terms);
+        if (lease.status == LeaseStatus.Disputed) {
+            _pointLower(leaseId, terms, lease, segment, challenger);
+        } else {
+            _dispute(leaseId, terms, lease, segment, challenger);
+        }
+        emit Challenged(leaseId, challenger, segment, bond);
+    }
+
+    function _dispute(
+        bytes32 leaseId,
+        Terms calldata terms,
+        Progress memory lease,
+        uint16 segment,
+        address challenger
+    ) private {
+        if (lease.status != LeaseStatus.Active) {
+            revert LeaseNotActive(leaseId, lease.status);
+        }
         if (terms.window == 0) revert LeaseMetered(leaseId);
         if (segment < lease.paid || segment >= lease.pending) {
             revert SegmentOutOfRange(segment, lease.paid, lease.pending);
@@ -99,9 +147,9 @@ abstract contract Disputes is Leases {
         uint256 maturesAt = _maturesAt(terms, lease);
         if (block.timestamp >= maturesAt) revert AfterWindow(block.timestamp, maturesAt);
         lease.status = LeaseStatus.Disputed;
-        _progress[leaseId] = lease;
+        _store(leaseId, lease);
         Dispute storage dispute = _disputes[leaseId];
-        dispute.challenger = msg.sender;
+        dispute.challenger = challenger;
         dispute.disputedAt = uint40(block.timestamp);
         dispute.lowestSegment = segment;
     }
@@ -113,7 +161,7 @@ abstract contract Disputes is Leases {
         Terms calldata terms,
         Progress memory lease,
         uint16 segment,
-        uint256 bond
+        address challenger
     ) private {
         uint256 deadline = _rulingDeadline(terms, leaseId);
         if (block.timestamp >= deadline) revert AfterDisputeTimeout(block.timestamp, deadline);
@@ -123,8 +171,8 @@ abstract contract Disputes is Leases {
         }
         address replaced = dispute.lowerChallenger;
         dispute.lowestSegment = segment;
-        dispute.lowerChallenger = msg.sender;
-        if (replaced != address(0)) _returnBond(leaseId, terms, replaced, bond);
+        dispute.lowerChallenger = challenger;
+        if (replaced != address(0)) _returnBond(leaseId, terms, replaced, challengeBond(terms));
     }
 
     function _ruleFraud(
@@ -140,7 +188,8 @@ abstract contract Disputes is Leases {
         _credit(terms.token, dispute.challenger, toChallenger);
         _credit(terms.token, terms.renter, toRenter);
         emit Ruled(leaseId, dispute.challenger, true, goodSegments, toRenter, toChallenger, 0);
-        if (goodSegments > lease.paid) _pay(leaseId, terms, lease, goodSegments);
+        uint16 upTo = _payable(terms, lease, goodSegments);
+        if (upTo > lease.paid) _pay(leaseId, terms, lease, upTo);
         _returnBonds(leaseId, terms, dispute);
         _closeWithoutBond(leaseId, terms, lease, CloseCause.Fraud);
     }
@@ -157,7 +206,7 @@ abstract contract Disputes is Leases {
         lease.committedAt += frozen;
         if (lease.stoppedAt != 0) lease.stoppedAt += frozen;
         lease.status = LeaseStatus.Active;
-        _progress[leaseId] = lease;
+        _store(leaseId, lease);
         emit Ruled(leaseId, dispute.challenger, false, lease.pending, 0, 0, bonds);
     }
 
@@ -177,13 +226,21 @@ abstract contract Disputes is Leases {
         emit BondReturned(leaseId, challenger, bond);
     }
 
+    function _challengeDigest(bytes32 leaseId, uint16 segment, Source source, uint64 nonce)
+        internal
+        view
+        returns (bytes32)
+    {
+        return _hashTypedDataV4(LeaseTypes.hashChallenge(leaseId, segment, source, nonce));
+    }
+
     function _disputed(Terms calldata terms)
         private
         view
         returns (bytes32 leaseId, Progress memory lease)
     {
-        leaseId = leaseIdOf(terms);
-        lease = _progress[leaseId];
+        leaseId = _leaseIdOf(terms);
+        lease = _load(leaseId);
         if (lease.status != LeaseStatus.Disputed) revert LeaseNotDisputed(leaseId, lease.status);
     }
 
@@ -193,14 +250,5 @@ abstract contract Disputes is Leases {
         returns (uint256)
     {
         return uint256(_disputes[leaseId].disputedAt) + terms.disputeTimeout;
-    }
-
-    function _leaseTime(bytes32 leaseId, LeaseStatus status)
-        internal
-        view
-        override
-        returns (uint256)
-    {
-        return status == LeaseStatus.Disputed ? _disputes[leaseId].disputedAt : block.timestamp;
     }
 }

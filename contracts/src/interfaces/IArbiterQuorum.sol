@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IAuditorRegistry} from "./IAuditorRegistry.sol";
-import {ILeaseEscrow} from "./ILeaseEscrow.sol";
+import {IEscrowTypes} from "./IEscrowTypes.sol";
 
 /// @title Arbiter of disputes: k of n judges
 /// @notice A fixed set of judges, created by the auditor registry. Its address is the `arbiter` of
@@ -63,7 +63,7 @@ interface IArbiterQuorum {
     /// @param goodSegments As in `ILeaseEscrow.rule`.
     /// @param signatures 65 bytes each (r, s, v) over `verdictDigest`.
     function rule(
-        ILeaseEscrow.Terms calldata terms,
+        IEscrowTypes.Terms calldata terms,
         bool fraud,
         uint16 goodSegments,
         bytes[] calldata signatures
@@ -73,7 +73,7 @@ interface IArbiterQuorum {
     /// may call.
     /// @param signatures 65 bytes each (r, s, v) over `auditVerdictDigest`.
     function slashAuditor(
-        ILeaseEscrow.Terms calldata terms,
+        IEscrowTypes.Terms calldata terms,
         uint16 segment,
         address auditor,
         IAuditorRegistry.AuditFault fault,

@@ -109,6 +109,8 @@ abstract contract AuditPay is AuditLedger, Ownable2Step {
     }
 
     function _collect(address token) private returns (uint256 amount) {
+        (uint256 fees, uint256 auditShares) = ILeaseEscrow(escrow).accruedOf(token);
+        if (fees + auditShares != 0) ILeaseEscrow(escrow).collect(token);
         if (ILeaseEscrow(escrow).creditOf(token, address(this)) != 0) {
             ILeaseEscrow(escrow).withdrawTo(token, address(this));
         }

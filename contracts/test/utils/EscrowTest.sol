@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
 import {IOwnable, ITestToken} from "./Interfaces.sol";
 import {vm} from "./Vm.sol";
@@ -97,8 +98,8 @@ abstract contract EscrowTest {
         token.approve(address(escrow), type(uint256).max);
     }
 
-    function _terms() internal view returns (ILeaseEscrow.Terms memory) {
-        return ILeaseEscrow.Terms({
+    function _terms() internal view returns (IEscrowTypes.Terms memory) {
+        return IEscrowTypes.Terms({
             renter: renter,
             provider: PROVIDER,
             operator: operator,
@@ -125,7 +126,7 @@ abstract contract EscrowTest {
         });
     }
 
-    function _meteredTerms() internal view returns (ILeaseEscrow.Terms memory terms) {
+    function _meteredTerms() internal view returns (IEscrowTypes.Terms memory terms) {
         terms = _terms();
         terms.window = 0;
     }
@@ -137,11 +138,11 @@ abstract contract EscrowTest {
         return abi.encodePacked(r, s, v);
     }
 
-    function _sign(ILeaseEscrow.Terms memory terms) internal view returns (bytes memory) {
+    function _sign(IEscrowTypes.Terms memory terms) internal view returns (bytes memory) {
         return _signature(OPERATOR_KEY, escrow.leaseIdOf(terms));
     }
 
-    function _voucher(ILeaseEscrow.Terms memory terms, uint16 segments)
+    function _voucher(IEscrowTypes.Terms memory terms, uint16 segments)
         internal
         view
         returns (bytes memory)
@@ -149,35 +150,35 @@ abstract contract EscrowTest {
         return _signature(RENTER_KEY, escrow.voucherDigest(escrow.leaseIdOf(terms), segments));
     }
 
-    function _open(ILeaseEscrow.Terms memory terms) internal returns (bytes32 leaseId) {
+    function _open(IEscrowTypes.Terms memory terms) internal returns (bytes32 leaseId) {
         bytes memory signature = _sign(terms);
         vm.prank(terms.renter);
         return escrow.open(terms, signature);
     }
 
-    function _commit(ILeaseEscrow.Terms memory terms, uint16 upTo) internal {
+    function _commit(IEscrowTypes.Terms memory terms, uint16 upTo) internal {
         vm.prank(operator);
         escrow.commit(terms, upTo, TRACE);
     }
 
-    function _challenge(address challenger, ILeaseEscrow.Terms memory terms, uint16 segment)
+    function _challenge(address challenger, IEscrowTypes.Terms memory terms, uint16 segment)
         internal
     {
         vm.prank(challenger);
         escrow.challenge(terms, segment);
     }
 
-    function _rule(ILeaseEscrow.Terms memory terms, bool fraud, uint16 goodSegments) internal {
+    function _rule(IEscrowTypes.Terms memory terms, bool fraud, uint16 goodSegments) internal {
         vm.prank(ARBITER);
         escrow.rule(terms, fraud, goodSegments);
     }
 
-    function _stop(ILeaseEscrow.Terms memory terms) internal {
+    function _stop(IEscrowTypes.Terms memory terms) internal {
         vm.prank(renter);
         escrow.stop(terms);
     }
 
-    function _close(address caller, ILeaseEscrow.Terms memory terms) internal {
+    function _close(address caller, IEscrowTypes.Terms memory terms) internal {
         vm.prank(caller);
         escrow.close(terms);
     }
@@ -185,7 +186,7 @@ abstract contract EscrowTest {
     /// @dev An open lease; `upTo` segments are committed at START + 50.
     function _committed(uint16 upTo)
         internal
-        returns (ILeaseEscrow.Terms memory terms, bytes32 leaseId)
+        returns (IEscrowTypes.Terms memory terms, bytes32 leaseId)
     {
         terms = _terms();
         leaseId = _open(terms);
@@ -196,7 +197,7 @@ abstract contract EscrowTest {
     /// @dev As `_committed`, then segment `segment` is challenged at START + 70.
     function _disputed(uint16 upTo, uint16 segment)
         internal
-        returns (ILeaseEscrow.Terms memory terms, bytes32 leaseId)
+        returns (IEscrowTypes.Terms memory terms, bytes32 leaseId)
     {
         (terms, leaseId) = _committed(upTo);
         vm.warp(START + 70);
@@ -225,12 +226,14 @@ abstract contract EscrowTest {
         credits.renter = refund;
     }
 
+    /// @dev Of the two receivers, what has accrued for them counts as well.
     function _credits() internal view returns (Credits memory) {
+        (uint256 fees, uint256 auditShares) = escrow.accruedOf(address(token));
         return Credits({
             renter: escrow.creditOf(address(token), renter),
             provider: escrow.creditOf(address(token), PROVIDER),
-            treasury: escrow.creditOf(address(token), TREASURY),
-            auditPool: escrow.creditOf(address(token), AUDIT_POOL),
+            treasury: escrow.creditOf(address(token), TREASURY) + fees,
+            auditPool: escrow.creditOf(address(token), AUDIT_POOL) + auditShares,
             challenger: escrow.creditOf(address(token), CHALLENGER),
             other: escrow.creditOf(address(token), OTHER)
         });
@@ -246,8 +249,8 @@ abstract contract EscrowTest {
         vm.assertEq(credits.other, expected.other, "credit of other");
     }
 
-    function _assertLease(bytes32 leaseId, ILeaseEscrow.Lease memory expected) internal view {
-        ILeaseEscrow.Lease memory lease = escrow.leaseOf(leaseId);
+    function _assertLease(bytes32 leaseId, IEscrowTypes.Lease memory expected) internal view {
+        IEscrowTypes.Lease memory lease = escrow.leaseOf(leaseId);
         vm.assertEq(uint8(lease.status), uint8(expected.status), "status");
         vm.assertEq(lease.paid, expected.paid, "paid");
         vm.assertEq(lease.pending, expected.pending, "pending");
@@ -258,8 +261,8 @@ abstract contract EscrowTest {
         vm.assertEq(lease.root, expected.root, "root");
     }
 
-    function _assertDispute(bytes32 leaseId, ILeaseEscrow.Dispute memory expected) internal view {
-        ILeaseEscrow.Dispute memory dispute = escrow.disputeOf(leaseId);
+    function _assertDispute(bytes32 leaseId, IEscrowTypes.Dispute memory expected) internal view {
+        IEscrowTypes.Dispute memory dispute = escrow.disputeOf(leaseId);
         vm.assertEq(dispute.challenger, expected.challenger, "challenger");
         vm.assertEq(dispute.disputedAt, expected.disputedAt, "disputedAt");
         vm.assertEq(dispute.lowestSegment, expected.lowestSegment, "lowestSegment");
@@ -274,7 +277,7 @@ abstract contract EscrowTest {
         vm.assertEq(actualUnbonding, unbonding, "unbonding stake");
     }
 
-    function _status(bytes32 leaseId) internal view returns (ILeaseEscrow.LeaseStatus) {
+    function _status(bytes32 leaseId) internal view returns (IEscrowTypes.LeaseStatus) {
         return escrow.leaseOf(leaseId).status;
     }
 
@@ -288,9 +291,9 @@ abstract contract EscrowTest {
 
     // --------------------------------------------------------------------------------- refusals
 
-    function _expectNotActive(bytes32 leaseId, ILeaseEscrow.LeaseStatus status) internal {
+    function _expectNotActive(bytes32 leaseId, IEscrowTypes.LeaseStatus status) internal {
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.LeaseNotActive.selector, leaseId, status)
+            abi.encodeWithSelector(IEscrowTypes.LeaseNotActive.selector, leaseId, status)
         );
     }
 

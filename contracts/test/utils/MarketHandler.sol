@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
 import {IOwnable, ITestToken} from "./Interfaces.sol";
 import {vm} from "./Vm.sol";
@@ -13,7 +14,8 @@ contract MarketHandler {
         Other,
         Commit,
         Voucher,
-        Ruling
+        Ruling,
+        Attest
     }
 
     /// @notice What a step would like its lease to be; one time in four it takes any.
@@ -38,9 +40,9 @@ contract MarketHandler {
     bytes32[] public listings;
     mapping(string what => uint256) public count;
 
-    ILeaseEscrow.Terms[] private _terms;
+    IEscrowTypes.Terms[] private _terms;
     bytes32[] private _ids;
-    ILeaseEscrow.Lease[] private _seen;
+    IEscrowTypes.Lease[] private _seen;
     uint256[] private _maturesAt;
     uint256[] private _disputedAt;
     uint64 private _nonce;
@@ -107,10 +109,10 @@ contract MarketHandler {
     function open(uint256 seed, uint8 who, uint64 price, uint64 bond, bool isMetered) external {
         uint256 i = _freePlace();
         if (i == MAX_LEASES) return;
-        ILeaseEscrow.Terms memory terms = _draw(seed, who, price, bond, isMetered);
+        IEscrowTypes.Terms memory terms = _draw(seed, who, price, bond, isMetered);
         bytes32 id = escrow.leaseIdOf(terms);
         bytes memory signature = _sign(OPERATOR_KEY + who / 2 % 2, id);
-        if (!_call(terms.renter, abi.encodeCall(escrow.open, (terms, signature)), "open")) return;
+        if (!_fundedOpen(seed >> 96, terms, id, signature)) return;
         if (i == _terms.length) {
             _terms.push();
             _ids.push();
@@ -123,9 +125,62 @@ contract MarketHandler {
         _check(Step.Other);
     }
 
+    /// @dev Opens by one of the ways to pay; whatever way, the lease is the same.
+    function _fundedOpen(
+        uint256 seed,
+        IEscrowTypes.Terms memory terms,
+        bytes32 id,
+        bytes memory signature
+    ) private returns (bool) {
+        address relayer = accounts[4 + seed % 3];
+        IEscrowTypes.Source source = IEscrowTypes.Source(seed % 5 == 1 ? 0 : 1);
+        if (seed % 5 < 1) {
+            bytes memory plain = abi.encodeCall(escrow.open, (terms, signature));
+            return _call(terms.renter, plain, "open");
+        }
+        uint256 key = RENTER_KEY + (terms.renter == accounts[0] ? 0 : 1);
+        if (seed % 5 < 3) {
+            uint96 fee = uint96((seed >> 8) % 1000);
+            bytes memory consent = _sign(key, escrow.openingDigest(id, source, fee));
+            bytes memory data =
+                abi.encodeCall(escrow.openFrom, (terms, signature, source, fee, consent));
+            return _call(relayer, data, "openFrom");
+        }
+        return _openFor(seed >> 8, terms, signature, relayer, key);
+    }
+
+    /// @dev Few orders, so that their budgets run out and their leases have successors.
+    function _openFor(
+        uint256 seed,
+        IEscrowTypes.Terms memory terms,
+        bytes memory signature,
+        address relayer,
+        uint256 key
+    ) private returns (bool) {
+        IEscrowTypes.Order memory order;
+        (order.renter, order.token, order.arbiter) = (terms.renter, terms.token, terms.arbiter);
+        (order.budget, order.segments) = (type(uint64).max, 24);
+        (order.maxDurationS, order.minWindow) = (1000, 1);
+        (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2));
+        bytes32 digest = escrow.orderDigest(order);
+        (uint256 spent,,) = escrow.orderUseOf(digest);
+        IEscrowTypes.Source source = IEscrowTypes.Source(seed >> 1 & 1);
+        bytes memory data = abi.encodeCall(
+            escrow.openFor,
+            (terms, signature, order, _sign(key, digest), source, new IEscrowTypes.Terms[](0))
+        );
+        bool done = _call(relayer, data, "openFor");
+        (uint256 total, uint256 segments, bool isRevoked) = escrow.orderUseOf(digest);
+        vm.assertLe(total, order.budget, "within the budget");
+        vm.assertLe(segments, order.segments, "within the segments");
+        uint256 cost = uint256(terms.pricePerSegment) * terms.segments;
+        if (done) vm.assertTrue(!isRevoked && total == spent + cost, "order use");
+        return done;
+    }
+
     function openAgain(uint256 which) external {
         if (_terms.length == 0) return;
-        ILeaseEscrow.Terms memory terms = _terms[which % _terms.length];
+        IEscrowTypes.Terms memory terms = _terms[which % _terms.length];
         uint256 key = OPERATOR_KEY + (terms.provider == accounts[2] ? 0 : 1);
         bytes memory data =
             abi.encodeCall(escrow.open, (terms, _sign(key, escrow.leaseIdOf(terms))));
@@ -139,7 +194,7 @@ contract MarketHandler {
         else upTo = _seen[i].pending + 1 + upTo % 3;
         address caller = upTo % 2 == 0 ? _terms[i].provider : _terms[i].operator;
         if (_call(caller, abi.encodeCall(escrow.commit, (_terms[i], upTo, traceRoot)), "commit")) {
-            ILeaseEscrow.Lease memory lease = escrow.leaseOf(_ids[i]);
+            IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
             bytes32 root = keccak256(abi.encode(_seen[i].root, upTo, traceRoot));
             vm.assertEq(lease.root, root, "root chains the commits");
             _checkCommit(i, lease, upTo);
@@ -157,7 +212,7 @@ contract MarketHandler {
 
     function settleMany(uint8 from, uint8 number) external {
         if (_terms.length == 0) return;
-        ILeaseEscrow.Terms[] memory all = new ILeaseEscrow.Terms[](number % 6);
+        IEscrowTypes.Terms[] memory all = new IEscrowTypes.Terms[](number % 6);
         for (uint256 i = 0; i < all.length; ++i) {
             all[i] = _terms[(from + i) % _terms.length];
         }
@@ -168,7 +223,7 @@ contract MarketHandler {
 
     function settleVoucher(uint256 which, uint16 segments) external {
         if (_terms.length == 0) return;
-        ILeaseEscrow.Terms memory terms = _terms[_pick(which, Wanted.Metered)];
+        IEscrowTypes.Terms memory terms = _terms[_pick(which, Wanted.Metered)];
         segments = segments % (terms.segments + 2);
         bytes32 digest = escrow.voucherDigest(escrow.leaseIdOf(terms), segments);
         uint256 key = RENTER_KEY + (terms.renter == accounts[0] ? 0 : 1);
@@ -181,7 +236,13 @@ contract MarketHandler {
     function stop(uint256 which) external {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Active);
-        _call(_terms[i].renter, abi.encodeCall(escrow.stop, (_terms[i])), "stop");
+        if (which >> 8 & 1 == 0) {
+            _call(_terms[i].renter, abi.encodeCall(escrow.stop, (_terms[i])), "stop");
+        } else {
+            uint256 key = RENTER_KEY + (_terms[i].renter == accounts[0] ? 0 : 1);
+            bytes memory consent = _sign(key, escrow.stopDigest(_ids[i]));
+            _call(address(this), abi.encodeCall(escrow.stopFor, (_terms[i], consent)), "stopFor");
+        }
         _check(Step.Other);
     }
 
@@ -198,11 +259,18 @@ contract MarketHandler {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, segment % 3 == 0 ? Wanted.Disputed : Wanted.Pending);
         segment = segment % (_seen[i].pending + 1);
-        ILeaseEscrow.Lease memory before = escrow.leaseOf(_ids[i]);
+        IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
+        address challenger = accounts[who % 7];
         bytes memory data = abi.encodeCall(escrow.challenge, (_terms[i], segment));
-        if (!_call(accounts[who % 7], data, "challenge")) return;
+        if (which >> 8 & 3 == 0) {
+            IEscrowTypes.Source source = IEscrowTypes.Source(which >> 10 & 1);
+            data = abi.encodeCall(
+                escrow.challengeFrom, (_terms[i], segment, source, challenger, 0, "")
+            );
+        }
+        if (!_call(challenger, data, "challenge")) return;
         vm.assertTrue(before.paid <= segment && segment < before.pending, "challenged segment");
-        if (before.status == ILeaseEscrow.LeaseStatus.Active) {
+        if (before.status == IEscrowTypes.LeaseStatus.Active) {
             vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "challenged within the window");
             _disputedAt[i] = vm.getBlockTimestamp();
         }
@@ -212,7 +280,7 @@ contract MarketHandler {
     function rule(uint256 which, bool fraud, uint16 good) external {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Disputed);
-        ILeaseEscrow.Lease memory before = escrow.leaseOf(_ids[i]);
+        IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
         uint16 span = before.pending - before.paid + 1;
         good = fraud ? before.paid + good % span : before.pending;
         bytes memory data = abi.encodeCall(escrow.rule, (_terms[i], fraud, good));
@@ -220,10 +288,25 @@ contract MarketHandler {
         vm.assertLt(
             vm.getBlockTimestamp(), _disputedAt[i] + _terms[i].disputeTimeout, "ruled in time"
         );
-        ILeaseEscrow.Lease memory lease = escrow.leaseOf(_ids[i]);
-        vm.assertEq(lease.paid, fraud ? good : before.paid, "paid by a ruling");
+        IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
+        vm.assertEq(
+            lease.paid, fraud ? _payable(i, before, good) : before.paid, "paid by a ruling"
+        );
         if (!fraud) _checkClock(i, before, lease);
         _check(Step.Ruling);
+    }
+
+    function attestUnretrievable(uint256 which, uint16 good) external {
+        if (_terms.length == 0) return;
+        uint256 i = _pick(which, Wanted.Pending);
+        uint16 span = _seen[i].pending - _seen[i].paid + 1;
+        good = _seen[i].paid + good % span;
+        bytes memory data = abi.encodeCall(escrow.attestUnretrievable, (_terms[i], good));
+        if (_call(_terms[i].arbiter, data, "attest")) {
+            vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "attested within the window");
+            vm.assertEq(escrow.leaseOf(_ids[i]).pending, good, "attested");
+        }
+        _check(Step.Attest);
     }
 
     function timeoutDispute(uint256 which) external {
@@ -253,6 +336,23 @@ contract MarketHandler {
         _check(Step.Other);
     }
 
+    function setCapacity(uint8 who, uint8 capacity) external {
+        bytes32 id = listings[who % 2];
+        _call(_provider(who), abi.encodeCall(escrow.setCapacity, (id, capacity % 6)), "capacity");
+        _check(Step.Other);
+    }
+
+    function collect() external {
+        (uint256 fees, uint256 auditShares) = escrow.accruedOf(address(token));
+        uint256 toTreasury = escrow.creditOf(address(token), escrow.treasury());
+        uint256 toAuditPool = escrow.creditOf(address(token), escrow.auditPool());
+        if (_call(address(this), abi.encodeCall(escrow.collect, (address(token))), "collect")) {
+            _checkCredit(escrow.treasury(), toTreasury + fees);
+            _checkCredit(escrow.auditPool(), toAuditPool + auditShares);
+        }
+        _check(Step.Other);
+    }
+
     function configure(uint16 feeBps, uint8 what) external {
         bytes memory data;
         if (what % 4 == 0) data = abi.encodeCall(escrow.setFee, (feeBps % 1001));
@@ -277,7 +377,7 @@ contract MarketHandler {
         return accounts.length;
     }
 
-    function termsOf(uint256 i) external view returns (ILeaseEscrow.Terms memory) {
+    function termsOf(uint256 i) external view returns (IEscrowTypes.Terms memory) {
         return _terms[i];
     }
 
@@ -290,13 +390,15 @@ contract MarketHandler {
     /// @dev No lease may have moved otherwise than this step allows.
     function _check(Step step) private {
         for (uint256 i = 0; i < _terms.length; ++i) {
-            ILeaseEscrow.Lease memory before = _seen[i];
-            ILeaseEscrow.Lease memory lease = escrow.leaseOf(_ids[i]);
+            IEscrowTypes.Lease memory before = _seen[i];
+            IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
             _checkStatus(before, lease);
             vm.assertGe(lease.paid, before.paid, "paid never decreases");
-            vm.assertGe(lease.pending, before.pending, "pending never decreases");
+            if (step != Step.Attest) {
+                vm.assertGe(lease.pending, before.pending, "pending never decreases");
+            }
             if (step != Step.Commit) vm.assertEq(lease.root, before.root, "root");
-            if (step != Step.Commit && step != Step.Voucher) {
+            if (step != Step.Commit && step != Step.Voucher && step != Step.Attest) {
                 vm.assertEq(lease.pending, before.pending, "pending moves by commit or voucher");
             }
             if (step != Step.Ruling) {
@@ -310,22 +412,26 @@ contract MarketHandler {
         }
     }
 
-    function _checkStatus(ILeaseEscrow.Lease memory before, ILeaseEscrow.Lease memory lease)
+    function _checkStatus(IEscrowTypes.Lease memory before, IEscrowTypes.Lease memory lease)
         private
         pure
     {
-        if (before.status == ILeaseEscrow.LeaseStatus.Closed) {
+        if (before.status == IEscrowTypes.LeaseStatus.Closed) {
             bool isSame = keccak256(abi.encode(before)) == keccak256(abi.encode(lease));
             vm.assertTrue(isSame, "closed is final");
         }
-        vm.assertTrue(lease.status != ILeaseEscrow.LeaseStatus.None, "never unopened");
+        vm.assertTrue(lease.status != IEscrowTypes.LeaseStatus.None, "never unopened");
+    }
+
+    function _checkCredit(address account, uint256 credit) private view {
+        vm.assertEq(escrow.creditOf(address(token), account), credit, "collected");
     }
 
     /// @dev A dispute that ends honest has stopped every clock of its lease.
     function _checkClock(
         uint256 i,
-        ILeaseEscrow.Lease memory before,
-        ILeaseEscrow.Lease memory lease
+        IEscrowTypes.Lease memory before,
+        IEscrowTypes.Lease memory lease
     ) private {
         uint256 frozen = vm.getBlockTimestamp() - _disputedAt[i];
         vm.assertEq(lease.openedAt, before.openedAt + frozen, "openedAt");
@@ -335,9 +441,22 @@ contract MarketHandler {
         _maturesAt[i] += frozen;
     }
 
+    /// @dev The reserve is held until there is a final checkpoint.
+    function _payable(uint256 i, IEscrowTypes.Lease memory lease, uint16 upTo)
+        private
+        view
+        returns (uint16)
+    {
+        IEscrowTypes.Terms memory terms = _terms[i];
+        if (lease.stoppedAt != 0 || upTo == terms.segments) return upTo;
+        uint16 free = terms.segments - terms.reserveSegments;
+        if (upTo > free) upTo = free;
+        return upTo > lease.paid ? upTo : lease.paid;
+    }
+
     /// @dev Commits come in time and not faster than segments can be computed.
-    function _checkCommit(uint256 i, ILeaseEscrow.Lease memory lease, uint16 upTo) private view {
-        ILeaseEscrow.Terms memory terms = _terms[i];
+    function _checkCommit(uint256 i, IEscrowTypes.Lease memory lease, uint16 upTo) private view {
+        IEscrowTypes.Terms memory terms = _terms[i];
         uint256 until = lease.stoppedAt == 0
             ? vm.getBlockTimestamp()
             : uint256(lease.stoppedAt) + terms.minSegmentSeconds;
@@ -357,7 +476,7 @@ contract MarketHandler {
 
     function _draw(uint256 seed, uint8 who, uint64 price, uint64 bond, bool isMetered)
         private
-        returns (ILeaseEscrow.Terms memory terms)
+        returns (IEscrowTypes.Terms memory terms)
     {
         uint256 provider = who / 2 % 2;
         terms.renter = accounts[who % 2];
@@ -373,6 +492,7 @@ contract MarketHandler {
         terms.segments = 1 + uint16(seed % 8);
         terms.feeBps = escrow.feeBps();
         terms.auditBps = uint16((seed >> 8) % 2001);
+        if (!isMetered) terms.reserveSegments = uint16((seed >> 88) % (terms.segments + 1)) / 2;
         terms.window = isMetered ? 0 : 1 + uint32((seed >> 24) % 100);
         terms.commitGrace = uint32((seed >> 32) % 60);
         terms.disputeTimeout = 1 + uint32((seed >> 40) % 80);
@@ -388,13 +508,13 @@ contract MarketHandler {
         if (which >> 250 < 16) return i;
         for (uint256 n = 0; n < _terms.length; ++n) {
             uint256 j = (i + n) % _terms.length;
-            ILeaseEscrow.Lease memory lease = _seen[j];
-            bool isActive = lease.status == ILeaseEscrow.LeaseStatus.Active;
+            IEscrowTypes.Lease memory lease = _seen[j];
+            bool isActive = lease.status == IEscrowTypes.LeaseStatus.Active;
             bool isMetered = _terms[j].window == 0;
             if (wanted == Wanted.Active && isActive && !isMetered) return j;
             if (wanted == Wanted.Pending && isActive && lease.pending > lease.paid) return j;
             if (wanted == Wanted.Metered && isActive && isMetered) return j;
-            if (wanted == Wanted.Disputed && lease.status == ILeaseEscrow.LeaseStatus.Disputed) {
+            if (wanted == Wanted.Disputed && lease.status == IEscrowTypes.LeaseStatus.Disputed) {
                 return j;
             }
         }
@@ -403,7 +523,7 @@ contract MarketHandler {
     /// @dev Index for a new lease: a closed one is forgotten when there are many.
     function _freePlace() private view returns (uint256 i) {
         if (_terms.length < MAX_LEASES) return _terms.length;
-        while (i < MAX_LEASES && _seen[i].status != ILeaseEscrow.LeaseStatus.Closed) ++i;
+        while (i < MAX_LEASES && _seen[i].status != IEscrowTypes.LeaseStatus.Closed) ++i;
     }
 
     function _provider(uint8 who) private view returns (address) {

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IArbiterQuorum} from "../../src/interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "../../src/interfaces/IAuditorRegistry.sol";
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
 import {ITestToken} from "./Interfaces.sol";
 import {vm} from "./Vm.sol";
@@ -25,7 +26,7 @@ contract RegistryHandler {
     /// @notice Sent to the registry and not taken in yet.
     uint256 public uncollected;
 
-    ILeaseEscrow.Terms private _terms;
+    IEscrowTypes.Terms private _terms;
     uint256[] private _judgeKeys;
     uint256[NUM_AUDITORS] private _leaves;
     /// @dev A block and what counted then, kept to be compared later.
@@ -38,7 +39,7 @@ contract RegistryHandler {
         ILeaseEscrow escrow,
         ITestToken token,
         address distributor,
-        ILeaseEscrow.Terms memory terms,
+        IEscrowTypes.Terms memory terms,
         uint256[] memory judgeKeys
     ) {
         (_registry, _quorum, _escrow, _token, _distributor) =

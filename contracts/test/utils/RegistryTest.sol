@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IArbiterQuorum} from "../../src/interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "../../src/interfaces/IAuditorRegistry.sol";
-import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./EscrowTest.sol";
 import {vm} from "./Vm.sol";
 
@@ -92,7 +92,7 @@ abstract contract RegistryTest is EscrowTest {
         registry.enroll(address(quorum), hardwareClass, ENCRYPTION_KEY);
     }
 
-    function _quorumTerms() internal view returns (ILeaseEscrow.Terms memory terms) {
+    function _quorumTerms() internal view returns (IEscrowTypes.Terms memory terms) {
         terms = _terms();
         terms.arbiter = address(quorum);
     }
@@ -100,7 +100,7 @@ abstract contract RegistryTest is EscrowTest {
     /// @dev As `_disputed`, with the quorum as arbiter.
     function _disputedBefore(address challenger)
         internal
-        returns (ILeaseEscrow.Terms memory terms, bytes32 leaseId)
+        returns (IEscrowTypes.Terms memory terms, bytes32 leaseId)
     {
         terms = _quorumTerms();
         leaseId = _open(terms);
@@ -132,7 +132,7 @@ abstract contract RegistryTest is EscrowTest {
 
     /// @dev Slash of AUDITOR for segment 1 of an open lease.
     function _slash(
-        ILeaseEscrow.Terms memory terms,
+        IEscrowTypes.Terms memory terms,
         IAuditorRegistry.AuditFault fault,
         uint16 segment
     ) internal {

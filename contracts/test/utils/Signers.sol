@@ -26,3 +26,12 @@ contract GreedySigner {
         while (true) {}
     }
 }
+
+/// @notice Contract account that takes no coins.
+contract RefusingAccount {
+    error NoCoins();
+
+    receive() external payable {
+        revert NoCoins();
+    }
+}

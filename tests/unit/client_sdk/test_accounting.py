@@ -17,7 +17,6 @@ from tests.unit.client_sdk.test_policy import TERMS
 
 LEASE = b"\x05" * 32
 AUDITOR = "0x" + "7" * 40
-TREASURY, POOL = "0x" + "8" * 40, "0x" + "9" * 40
 
 
 class Log:
@@ -44,8 +43,6 @@ def settled(log, paid, provider, treasury, pool):
         to_provider=provider,
         to_treasury=treasury,
         to_audit_pool=pool,
-        treasury=TREASURY,
-        audit_pool=POOL,
     )
 
 
@@ -143,8 +140,6 @@ def test_when_a_dispute_times_out_then_its_split_is_paid():
         to_provider=1_000,
         to_treasury=20,
         to_audit_pool=0,
-        treasury=TREASURY,
-        audit_pool=POOL,
     )
     account = account_of(TERMS, [opened(log), split])
     assert account.paid == 1_020

@@ -34,7 +34,6 @@ from tests.unit.client_sdk.test_ordering import TERMS
 
 LEASE_ID = TERMS.lease_id(DOMAIN)
 SALTS = (b"\x21" * 32, b"\x22" * 32)
-TREASURY, POOL = "0x" + "8" * 40, "0x" + "9" * 40
 EVALUATE = """
 import argparse, json, pathlib
 parser = argparse.ArgumentParser()
@@ -95,12 +94,11 @@ def events_of(roots):
 
     root = trace_root(roots)
     shares = {"to_provider": 1_900, "to_treasury": 40, "to_audit_pool": 60}
-    accounts = {"treasury": TREASURY, "audit_pool": POOL}
     terms = TERMS.abi_tuple()
     return [
         make(Opened, renter=TERMS.renter, provider=TERMS.provider, terms=terms),
         make(Committed, up_to=2, trace_root=root, root=chained_root(ZERO_HASH, 2, root)),
-        make(Settled, paid_segments=2, **shares, **accounts),
+        make(Settled, paid_segments=2, **shares),
         make(Closed, cause=CloseCause.PROVIDER_CLOSED, paid_segments=2, refund=28_000),
     ]
 

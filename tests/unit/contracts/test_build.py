@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,52 @@ def test_main_when_it_cannot_build_then_says_why(
 
     assert build.main([]) == 1
     assert "src/" in capsys.readouterr().err
+
+
+def compiled(*functions: str, slots: tuple[str, ...] = ("0",), size: int = 1) -> dict[str, Any]:
+    """What the compiler says of a contract with these functions and storage."""
+    code = {"object": "00" * size}
+    return {
+        "abi": [{"type": "function", "name": name, "inputs": []} for name in functions],
+        "evm": {"bytecode": code, "deployedBytecode": code},
+        "storageLayout": {
+            "storage": [{"label": "x", "slot": s, "offset": 0, "type": "t"} for s in slots],
+            "types": {"t": {"label": "uint256"}},
+        },
+    }
+
+
+def output_of(core: dict[str, Any], extension: dict[str, Any], *wanted: str) -> dict[str, Any]:
+    found = {
+        "LeaseEscrow": core,
+        "LeaseEscrowExtension": extension,
+        "ILeaseEscrow": compiled(*wanted),
+    }
+    files = {**build.CONTRACTS, **dict([build.EXTENSION, build.INTERFACE])}
+    return {"contracts": {files[name]: {name: content} for name, content in found.items()}}
+
+
+def test_escrow_abi_when_the_two_halves_fit_then_is_one_contract() -> None:
+    output = output_of(compiled("open", "owner"), compiled("list", "owner"), "open", "list")
+
+    assert [item["name"] for item in build.escrow_abi(output)] == ["list", "open", "owner"]
+
+
+@pytest.mark.parametrize(
+    ("core", "extension", "message"),
+    [
+        (compiled("open"), compiled(), r"missing \['list\(\)'\]"),
+        (compiled("open", "list"), compiled("list"), r"in both contracts \['list\(\)'\]"),
+        (compiled("open"), compiled("list", "extra"), r"not of the interface \['extra\(\)'\]"),
+        (compiled("open"), compiled("list", slots=("1",)), "storage"),
+        (compiled("open"), compiled("list", size=24_577), "24577 bytes of code"),
+    ],
+)
+def test_escrow_abi_when_the_two_halves_do_not_fit_then_is_refused(
+    core: dict[str, Any], extension: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(build.BuildError, match=message):
+        build.escrow_abi(output_of(core, extension, "open", "list"))
 
 
 @pytest.mark.parametrize("contract", sorted(build.CONTRACTS))

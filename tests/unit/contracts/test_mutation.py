@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from contracts.mutation import __main__ as mutation
-from contracts.mutation.faults import FAULTS, Fault
+from contracts.mutation.catalogue import FAULTS
+from contracts.mutation.faults import Fault
 from contracts.mutation.project import FOLDER, MutationError, Project, locate, sources
 
 FAULT = Fault("sums are right", "a + b", "a - b", "test/Sum.t.sol")

@@ -22,6 +22,7 @@ from client_sdk.protocol.addresses import (
     same_address,
 )
 from client_sdk.protocol.canonical import canonical_json, parse_json
+from client_sdk.protocol.consents import Challenge, Opening, Revocation, Stop
 from client_sdk.protocol.eip712 import (
     Domain,
     Typed,
@@ -44,7 +45,9 @@ from client_sdk.protocol.verification import (
 )
 
 ROOT = Path(__file__).parents[4]
+CONSENTS = [Opening, Stop, Challenge, Revocation]
 KINDS = [
+    *CONSENTS,
     Terms,
     Voucher,
     Offer,
@@ -276,7 +279,11 @@ def test_when_the_contract_s_interface_is_read_then_its_terms_are_ours():
     source = (ROOT / "contracts/src/escrow/LeaseTypes.sol").read_text()
     assert Voucher.EIP712_TYPE in source
     joined = "".join(re.findall(r'"([^"]*)"', source))
-    assert Terms.EIP712_TYPE in joined
+    for kind in (Terms, Order, *CONSENTS):
+        assert kind.EIP712_TYPE in joined
+    (function,) = (item for item in artifact["abi"] if item.get("name") == "orderDigest")
+    members = [(item["type"], item["name"]) for item in function["inputs"][0]["components"]]
+    assert members == [(m.solidity, m.name) for m in members_of(Order.EIP712_TYPE)]
 
 
 def test_when_the_quorum_s_source_is_read_then_its_rulings_are_ours():

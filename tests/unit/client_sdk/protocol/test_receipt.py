@@ -34,7 +34,6 @@ from contracts import events as chain
 
 AUDITOR = "0x" + "0b" * 20
 ROOTS = tuple(bytes([i]) * 32 for i in range(1, 6))
-TREASURY, POOL = "0x" + "0c" * 20, "0x" + "0d" * 20
 
 
 def place(index: int) -> dict:
@@ -72,8 +71,6 @@ def chain_events(terms, lease_id):
             "to_provider": split.to_provider,
             "to_treasury": split.to_treasury,
             "to_audit_pool": split.to_audit_pool,
-            "treasury": TREASURY,
-            "audit_pool": POOL,
         }
         for total, split in zip((2, 5), paid, strict=True)
     ]
@@ -354,8 +351,6 @@ def test_when_an_unruled_dispute_pays_then_its_parts_count():
         to_provider=70,
         to_treasury=20,
         to_audit_pool=10,
-        treasury=TREASURY,
-        audit_pool=POOL,
         **place(1),
     )
     amounts = amounts_of(200, [ChainEvent.from_chain(event)])

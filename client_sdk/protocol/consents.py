@@ -1,0 +1,65 @@
+"""What a party signs so that somebody else may send its call: relayers pay the gas, and can do no
+more than not send it.
+
+Covered: opening out of allowance or credit, stopping, challenging, revoking an order.
+Not covered: orders, which let others choose the terms (:mod:`client_sdk.protocol.orders`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from client_sdk.protocol.eip712 import Typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening(Typed):
+    """The renter lets anybody open one lease for it. Source: ``LeaseEscrow.openFrom``."""
+
+    EIP712_TYPE: ClassVar[str] = "Opening(bytes32 leaseId,uint8 source,uint96 relayFee)"
+    SCHEMA: ClassVar[str] = "gridlease/opening/1"
+
+    lease_id: bytes
+    #: Where the money comes from: 0 allowance, 1 credit.
+    source: int
+    #: Paid to the sender on top of the cost, in the smallest unit of the lease's token.
+    relay_fee: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop(Typed):
+    """The renter ends a lease. Source: ``LeaseEscrow.stopFor``."""
+
+    EIP712_TYPE: ClassVar[str] = "Stop(bytes32 leaseId)"
+    SCHEMA: ClassVar[str] = "gridlease/stop/1"
+
+    lease_id: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge(Typed):
+    """The signer challenges a segment. Source: ``LeaseEscrow.challengeFrom``."""
+
+    EIP712_TYPE: ClassVar[str] = (
+        "Challenge(bytes32 leaseId,uint16 segment,uint8 source,uint64 nonce)"
+    )
+    SCHEMA: ClassVar[str] = "gridlease/challenge/1"
+
+    lease_id: bytes
+    segment: int
+    #: Where the bond comes from: 0 allowance, 1 credit.
+    source: int
+    #: Makes equal consents different: each is good for one challenge.
+    nonce: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revocation(Typed):
+    """The renter voids an order. Source: ``LeaseEscrow.revokeOrder``."""
+
+    EIP712_TYPE: ClassVar[str] = "Revocation(bytes32 order)"
+    SCHEMA: ClassVar[str] = "gridlease/revocation/1"
+
+    #: Digest of the order.
+    order: bytes

@@ -1,0 +1,10 @@
+"""All faults."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from contracts.mutation.entry_faults import ENTRY_FAULTS
+from contracts.mutation.faults import ESCROW_FAULTS, REGISTRY_FAULTS
+
+FAULTS: Final = (*REGISTRY_FAULTS, *ESCROW_FAULTS, *ENTRY_FAULTS)

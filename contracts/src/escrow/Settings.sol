@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEscrowExtension} from "../interfaces/IEscrowExtension.sol";
+import {Disputes} from "./Disputes.sol";
+
+/// @notice The owner's few settings, and moving the shares that go where they say.
+abstract contract Settings is Disputes {
+    /// @inheritdoc IEscrowExtension
+    function collect(address token) external onlyEscrow nonReentrant {
+        (uint256 fees, uint256 auditShares) = _accruedOf(token);
+        if (fees + auditShares == 0) revert AmountMissing();
+        _clearAccrued(token);
+        _credit(token, _treasury, fees);
+        _credit(token, _auditPool, auditShares);
+        emit Collected(token, _treasury, fees, _auditPool, auditShares);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function setFee(uint16 feeBps_) external onlyOwner onlyEscrow {
+        _setFee(feeBps_);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function setTreasury(address treasury_) external onlyOwner onlyEscrow {
+        _setTreasury(treasury_);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function setAuditPool(address auditPool_) external onlyOwner onlyEscrow {
+        _setAuditPool(auditPool_);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function pause() external onlyOwner onlyEscrow {
+        _pause();
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function unpause() external onlyOwner onlyEscrow {
+        _unpause();
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEscrowTypes} from "./IEscrowTypes.sol";
+
+/// @notice What the escrow leaves to its extension: listings, stakes, disputes, the owner's
+/// settings, and most views.
+interface IEscrowExtension is IEscrowTypes {
+    // --------------------------------------------------------------------------------- listings
+
+    /// @notice Puts a machine on the market; the caller is its provider.
+    /// @param hardwareClass Class under which its results can be compared bit for bit.
+    /// @param token Token of the allow-list in which it is rented.
+    /// @param maxPricePerHour Public upper limit, smallest unit per hour.
+    /// @param operator Hot key that will sign terms and commit.
+    /// @param document Canonical machine document, 1 to 1024 bytes; only its hash is stored.
+    /// @return listingId Fresh id, never used again.
+    function list(
+        bytes32 hardwareClass,
+        address token,
+        uint96 maxPricePerHour,
+        address operator,
+        bytes calldata document
+    ) external returns (bytes32 listingId);
+
+    /// @notice Changes the public upper limit. Terms already signed keep their price.
+    function reprice(bytes32 listingId, uint96 maxPricePerHour) external;
+
+    /// @notice Ends a listing for ever: no terms signed under it can be opened any more. Live
+    /// leases go on.
+    function delist(bytes32 listingId) external;
+
+    /// @notice Replaces the operator key at once, for new terms and for the commits of live leases.
+    function setOperator(bytes32 listingId, address operator) external;
+
+    /// @notice Limits how many leases of the listing may live at a time; zero for no limit.
+    /// @dev Leases opened without a limit are never counted.
+    function setCapacity(bytes32 listingId, uint8 capacity) external;
+
+    /// @notice Voids signed terms, and offers, by their nonces: those of `256 * word + i` for each
+    /// bit `i` of `mask`. For ever; leases that are open go on.
+    function cancelNonces(bytes32 listingId, uint256 word, uint256 mask) external;
+
+    // ----------------------------------------------------------------------------------- stakes
+
+    /// @notice Adds `amount` to the caller's stake in `token`, from its allowance (the chain's own
+    /// coin: with the call).
+    function stake(address token, uint256 amount) external payable;
+
+    /// @notice Starts taking `amount` out of the caller's stake.
+    /// @dev Unbonding stake carries no new lease, but still backs the live ones and is slashed with
+    /// the rest. A second call adds to the first and starts the period again.
+    function unbond(address token, uint256 amount) external;
+
+    /// @notice Credits the caller with its unbonding stake when the period is over.
+    /// @dev Refused while the stake that would stay is less than the bonds of live leases.
+    function claimUnbond(address token) external;
+
+    // --------------------------------------------------------------------------------- disputes
+
+    /// @notice Claims that a committed, unpaid segment is wrong; stops payment and the clock of the
+    /// lease.
+    /// @dev Anybody but the arbiter may, with a bond of `challengeBond(terms)` from its allowance.
+    /// While a dispute is open, further challengers may point at a lower segment; of these only the
+    /// lowest stays, an earlier one gets its bond back. An honest ruling gives the bonds to the
+    /// provider, anything else returns them.
+    /// @param segment Index from zero, at least `paid`, less than `pending`.
+    function challenge(Terms calldata terms, uint16 segment) external payable;
+
+    /// @notice `challenge` with a bond out of the challenger's allowance or credit, by the
+    /// challenger or, with its consent, by anybody.
+    /// @param nonce Makes equal consents different: each is good for one challenge.
+    /// @param consent Challenger's signature of Challenge(leaseId, segment, source, nonce); not
+    /// looked at when the caller is the challenger.
+    function challengeFrom(
+        Terms calldata terms,
+        uint16 segment,
+        Source source,
+        address challenger,
+        uint64 nonce,
+        bytes calldata consent
+    ) external;
+
+    /// @notice Arbiter's verdict over all committed, unpaid segments.
+    /// @dev Honest pays nothing by itself: the window goes on with the time it had left. Fraud
+    /// closes the lease: good segments are paid, the bond is slashed, all else is refunded. Of the
+    /// slash, the first challenger gets `challengeReward(terms)`, the renter the rest.
+    /// @param goodSegments Index of the first wrong segment, when fraud; else all of `pending`.
+    function rule(Terms calldata terms, bool fraud, uint16 goodSegments) external;
+
+    /// @notice Arbiter's word that checkpoints of committed segments cannot be fetched: these
+    /// segments are not paid, and nobody is slashed. The provider may commit them again, with a new
+    /// window, while it may commit at all.
+    /// @dev Within the window of the commit. Segments below `goodSegments` keep their window.
+    /// Warning: like a ruling of fraud, it is the arbiter's word alone.
+    /// @param goodSegments Index of the first segment whose checkpoint is missing.
+    function attestUnretrievable(Terms calldata terms, uint16 goodSegments) external;
+
+    /// @notice Ends a dispute whose arbiter did not rule in time.
+    /// @dev Segments below the lowest challenged one are paid by half; everything else is refunded.
+    /// The bond is freed and challengers get theirs back.
+    /// Warning: with an arbiter that never rules, a challenge of the lowest unpaid segment refunds
+    /// all that is unpaid. Providers accept only arbiters they can rely on.
+    function timeoutDispute(Terms calldata terms) external;
+
+    // ----------------------------------------------------------------------------------- orders
+
+    /// @notice Voids an order for good; leases opened under it go on. By its renter, or by anybody
+    /// with the renter's signature of Revocation(order).
+    function revokeOrder(Order calldata order, bytes calldata signature) external;
+
+    // ----------------------------------------------------------------------------------- shares
+
+    /// @notice Credits what has accrued in `token`: fees to the treasury, audit shares to the audit
+    /// pool. Anybody may call.
+    function collect(address token) external;
+
+    // ------------------------------------------------------------------------------------ owner
+
+    /// @notice Sets the fee of leases opened from now on.
+    function setFee(uint16 feeBps) external;
+
+    /// @notice Sets who is credited with fees, those included that have accrued so far.
+    function setTreasury(address treasury) external;
+
+    /// @notice Sets who is credited with audit shares, those included that have accrued so far.
+    function setAuditPool(address auditPool) external;
+
+    /// @notice Stops `open` and `list`, and nothing else.
+    function pause() external;
+
+    /// @notice Allows `open` and `list` again.
+    function unpause() external;
+
+    // ------------------------------------------------------------------------------------ views
+
+    /// @notice EIP-712 digest of the terms for this contract and chain: the lease's id.
+    function leaseIdOf(Terms calldata terms) external view returns (bytes32);
+
+    /// @notice EIP-712 digest that a renter signs as a voucher.
+    function voucherDigest(bytes32 leaseId, uint16 segments) external view returns (bytes32);
+
+    /// @notice EIP-712 digest that a renter signs as an order.
+    function orderDigest(Order calldata order) external view returns (bytes32);
+
+    /// @notice EIP-712 digest that a renter signs to revoke the order with this digest.
+    function revocationDigest(bytes32 order) external view returns (bytes32);
+
+    /// @notice EIP-712 digest that a renter signs for `openFrom`.
+    function openingDigest(bytes32 leaseId, Source source, uint96 relayFee)
+        external
+        view
+        returns (bytes32);
+
+    /// @notice EIP-712 digest that a renter signs for `stopFor`.
+    function stopDigest(bytes32 leaseId) external view returns (bytes32);
+
+    /// @notice EIP-712 digest that a challenger signs for `challengeFrom`.
+    function challengeDigest(bytes32 leaseId, uint16 segment, Source source, uint64 nonce)
+        external
+        view
+        returns (bytes32);
+
+    /// @return spent Cost of the leases opened under the order, less what came back.
+    /// @return segments Their segments, less what came back.
+    /// @return isRevoked Whether no more leases can be opened under it.
+    function orderUseOf(bytes32 order)
+        external
+        view
+        returns (uint256 spent, uint256 segments, bool isRevoked);
+
+    /// @notice Whether terms of the listing with this nonce were cancelled.
+    function isCancelled(bytes32 listingId, uint64 nonce) external view returns (bool);
+
+    function leaseOf(bytes32 leaseId) external view returns (Lease memory);
+
+    function disputeOf(bytes32 leaseId) external view returns (Dispute memory);
+
+    function listingOf(bytes32 listingId) external view returns (Listing memory);
+
+    /// @return total All stake, unbonding included.
+    /// @return locked Sum of the bonds of live leases.
+    /// @return unbonding Part of `total` that is on its way out.
+    /// @return claimableAt Block time from which the unbonding part can be claimed.
+    function stakeOf(address provider, address token)
+        external
+        view
+        returns (uint256 total, uint256 locked, uint256 unbonding, uint40 claimableAt);
+
+    /// @notice Stake of `provider` that a new lease can lock.
+    function freeStakeOf(address provider, address token) external view returns (uint256);
+
+    function creditOf(address token, address account) external view returns (uint256);
+
+    /// @notice Bond that a challenger pays: the price of two segments, what it costs to judge one.
+    function challengeBond(Terms calldata terms) external pure returns (uint256);
+
+    /// @notice What the first challenger gets of the slash: twice the price of a segment, at most a
+    /// tenth of the bond. A provider that challenges itself therefore still loses nine tenths.
+    function challengeReward(Terms calldata terms) external pure returns (uint256);
+
+    /// @notice Shares of payments in `token` that `collect` has still to move.
+    /// @return fees Credited to the treasury by the next `collect`.
+    /// @return auditShares Credited to the audit pool by the next `collect`.
+    function accruedOf(address token) external view returns (uint256 fees, uint256 auditShares);
+
+    function allowedTokens() external view returns (address[] memory);
+
+    function feeBps() external view returns (uint16);
+
+    function treasury() external view returns (address);
+
+    function auditPool() external view returns (address);
+
+    /// @notice Seconds between `unbond` and `claimUnbond`.
+    function unbondingPeriod() external view returns (uint32);
+}

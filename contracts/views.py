@@ -1,0 +1,80 @@
+"""What the views of the escrow return. Amounts are in the token's smallest unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class LeaseStatus(IntEnum):
+    """State of a lease, as the contract numbers it."""
+
+    NONE = 0  # never opened
+    ACTIVE = 1  # money is in escrow; segments are committed and settled
+    DISPUTED = 2  # a challenge is open; nothing is paid until it ends
+    CLOSED = 3  # escrow is empty, the bond free or slashed
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """Progress of a lease; times are block times, in seconds."""
+
+    status: LeaseStatus
+    paid: int
+    pending: int
+    opened_at: int
+    committed_at: int
+    stopped_at: int
+    escrow: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeView:
+    """Open dispute of a lease; all zero when there is none."""
+
+    challenger: str
+    disputed_at: int
+    lowest_segment: int
+    lower_challenger: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListingView:
+    """One machine of a provider; `max_price_per_hour` in the token's smallest unit."""
+
+    provider: str
+    active: bool
+    token: str
+    operator: str
+    max_price_per_hour: int
+    machine_hash: bytes
+    hardware_class: bytes = bytes(32)
+    capacity: int = 0
+    """Most leases at a time, of those opened since it was set; zero for no limit."""
+    live: int = 0
+    """Live leases that count against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StakeView:
+    """Stake of one provider in one token, in its smallest unit."""
+
+    total: int
+    locked: int
+    unbonding: int
+    claimable_at: int
+
+    @property
+    def free(self) -> int:
+        """What a new lease can lock."""
+        return max(0, self.total - self.unbonding - self.locked)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUse:
+    """What the leases that others opened under one order use of it together."""
+
+    spent: int
+    segments: int
+    is_revoked: bool

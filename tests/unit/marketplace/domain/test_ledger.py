@@ -1,0 +1,146 @@
+"""What events mean for money and leases, as folds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from marketplace.domain.events import EventRecord
+from marketplace.domain.ledger import (
+    LeaseFacts,
+    ListingFacts,
+    apply_lease,
+    apply_listing,
+    matures_at,
+    opened_lease,
+    postings,
+)
+
+LEASE, TOKEN = "0x" + "01" * 32, "0x" + "70" * 20
+RENTER, PROVIDER, OTHER = "0x" + "0a" * 20, "0x" + "0b" * 20, "0x" + "0c" * 20
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TERMS = {
+    "renter": RENTER,
+    "provider": PROVIDER,
+    "operator": PROVIDER,
+    "token": TOKEN,
+    "listing_id": "0x" + "02" * 32,
+    "segments": 10,
+    "reserve_segments": 3,
+    "window": 100,
+}
+
+
+def event(name: str, **args: Any) -> EventRecord:
+    return EventRecord(
+        name=name,
+        args=args,
+        block_number=1,
+        block_hash="0x00",
+        block_at=START,
+        tx_hash="0x00",
+        log_index=0,
+    )
+
+
+@pytest.fixture
+def facts() -> LeaseFacts:
+    opened = event("Opened", lease_id=LEASE, renter=RENTER, provider=PROVIDER, terms=TERMS)
+    return replace(opened_lease(opened), committed_at=START)
+
+
+@pytest.mark.parametrize(
+    ("pending", "paid", "stopped", "payable"),
+    [
+        (5, 0, False, True),  # less than what is free of the reserve
+        (9, 7, False, False),  # only reserve is left
+        (9, 6, False, True),
+        (10, 7, False, True),  # the final checkpoint is there
+        (9, 7, True, True),  # the renter has stopped: this was the last one
+        (5, 5, False, False),
+    ],
+)
+def test_when_a_commit_matures_then_reserve_counts_only_with_a_final_checkpoint(
+    facts: LeaseFacts, pending: int, paid: int, stopped: bool, payable: bool
+) -> None:
+    lease = replace(
+        facts,
+        pending_segments=pending,
+        paid_segments=paid,
+        stopped_at=START if stopped else None,
+    )
+
+    assert matures_at(lease) == (START + timedelta(seconds=100) if payable else None)
+
+
+def test_when_checkpoints_cannot_be_fetched_then_their_segments_wait_no_more(
+    facts: LeaseFacts,
+) -> None:
+    lease = replace(facts, pending_segments=5, paid_segments=1)
+
+    after = apply_lease(lease, event("Unretrievable", lease_id=LEASE, good_segments=2))
+
+    assert after == replace(lease, pending_segments=2)
+
+
+@pytest.mark.parametrize(
+    ("happened", "expected"),
+    [
+        (
+            event(
+                "Settled",
+                lease_id=LEASE,
+                paid_segments=1,
+                to_provider="90",
+                to_treasury="6",
+                to_audit_pool="4",
+            ),
+            [(PROVIDER, 90, "payment")],
+        ),
+        (
+            event(
+                "Collected",
+                token=TOKEN,
+                treasury=OTHER,
+                to_treasury="6",
+                audit_pool=PROVIDER,
+                to_audit_pool="0",
+            ),
+            [(OTHER, 6, "fees")],
+        ),
+        (event("CreditSpent", token=TOKEN, account=RENTER, amount="50"), [(RENTER, -50, "spent")]),
+        (
+            event("RelayerPaid", lease_id=LEASE, relayer=OTHER, amount="3"),
+            [(OTHER, 3, "relay_fee")],
+        ),
+    ],
+)
+def test_when_credit_moves_then_it_is_posted(
+    happened: EventRecord, expected: list[tuple[str, int, str]]
+) -> None:
+    posted = list(postings(happened, TERMS if happened.lease_id else None))
+
+    assert [(entry.account, entry.delta, entry.reason) for entry in posted] == expected
+    assert {entry.token for entry in posted} == {TOKEN}
+
+
+@pytest.mark.parametrize("name", ["CapacitySet", "NoncesCancelled"])
+def test_when_a_listing_is_limited_then_its_facts_stay(name: str) -> None:
+    listing = ListingFacts(
+        listing_id="0x02",
+        provider=PROVIDER,
+        operator=PROVIDER,
+        hardware_class="0x03",
+        machine_hash="0x04",
+        token=TOKEN,
+        max_price_per_hour=1,
+        document="0x05",
+        active=True,
+        listed_block=1,
+        listed_at=START,
+    )
+
+    assert apply_listing(listing, event(name, listing_id="0x02")) == listing
