@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
+import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -9,11 +9,11 @@ import {vm} from "./utils/Vm.sol";
 // ├── when honest, with one segment less or more than are committed: it should revert
 // └── when fraud, with one less than are paid, or all that are committed: it should revert
 contract RuleBoundsTest is EscrowTest {
-    ILeaseEscrow.Terms private _ruled;
+    IEscrowTypes.Terms private _ruled;
 
     function setUp() public override {
         super.setUp();
-        (ILeaseEscrow.Terms memory terms,) = _committed(2);
+        (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
@@ -33,9 +33,9 @@ contract RuleBoundsTest is EscrowTest {
     }
 
     function _expectRefused(bool fraud, uint16 good) private {
-        ILeaseEscrow.Terms memory terms = _ruled;
+        IEscrowTypes.Terms memory terms = _ruled;
         vm.expectRevert(
-            abi.encodeWithSelector(ILeaseEscrow.GoodSegmentsOutOfRange.selector, good, 2, 4)
+            abi.encodeWithSelector(IEscrowTypes.GoodSegmentsOutOfRange.selector, good, 2, 4)
         );
         _rule(terms, fraud, good);
     }
