@@ -295,6 +295,9 @@ def _pass_gate(process: FakeProcess, segment: int) -> bool:
         if process.stopping.is_set() or process.killed.is_set():
             process.emit(event="stopped", final_segment=segment - 1)
             return False
+    if process.killed.is_set():
+        behaviour.gate.release()  # it was meant for the attempt that follows this one
+        return False
     return True
 
 

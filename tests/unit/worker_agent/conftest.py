@@ -20,7 +20,7 @@ from worker_agent.hardware.nvml import GpuInventory
 from worker_agent.records import LeasePhase
 from worker_agent.stages import accept as accept_module
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass

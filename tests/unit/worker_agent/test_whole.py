@@ -136,7 +136,12 @@ def test_when_segments_are_paid_then_only_checkpoints_that_are_needed_stay(world
 def test_when_the_market_is_away_then_checkpoints_for_the_renter_stay(world: Any) -> None:
     job = parties.make_job(world.folder, world.market)
     lease_id = world.start_lease(job)
-    world.run_until(lambda: len(world.provider.leases.segments(lease_id.hex())) == 5)
+    gate = world.sandbox.behaviour.gate = threading.Semaphore(0)
+    world.run_until(lambda: world.provider.runners.busy_with(lease_id.hex()))
+    world.market.away = True
+    gate.release(5)
+    leases = world.provider.leases
+    assert leases.wait_for(lambda: len(leases.segments(lease_id.hex())) == 5, 60)
     deliverer, record = world.provider.deliverer, world.provider.record
     deliverer.committed(record, 2)  # not delivered yet
     deliverer.paid(record, 4)
