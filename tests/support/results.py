@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results.md"
 HEADER = (
     "# Results of long runs\n\n"
-    "Written by `make bench`, `make soak` and `make gpu`. "
-    "Each section is the last run of its name.\n"
+    "Written by `make soak`, `make gpu` and `python -m tests.bench.proof_overhead --results FILE`. "
+    "Each section is the last run of its name. "
+    "Where the code was copied to the machine without its history, "
+    "whoever ran it named the commit.\n"
 )
 
 
