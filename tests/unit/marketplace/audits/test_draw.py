@@ -161,9 +161,8 @@ async def test_when_a_commit_is_paid_then_nobody_is_drawn_for_it(
     rented, event = await commit(world)
     await world.register_auditor(AUDITOR)
     settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
-    accounts = {"treasury": hex32(1)[:42], "audit_pool": hex32(1)[:42]}
     await world.apply(
-        world.event("Settled", lease_id=rented.lease_id, paid_segments=paid, **settled, **accounts)
+        world.event("Settled", lease_id=rented.lease_id, paid_segments=paid, **settled)
     )
     assert len(await draw(world, event)) == num_drawn
 

@@ -19,7 +19,7 @@ from marketplace.leases.relay import due, order_due
 from marketplace.models import OutboxItem
 from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
 from marketplace.outbox.service import Done, Outcome
-from tests.support.market import RENTER, Rented, World, hex32, open_world, rent
+from tests.support.market import RENTER, Rented, World, open_world, rent
 
 
 async def ordered(world: World, head_after_s: float) -> list[str]:
@@ -109,10 +109,7 @@ async def test_when_the_renter_signed_for_more_then_it_is_claimed_before_the_res
     key = f"voucher:{rented.lease_id}:0:0:4"
     assert await send(world, rented, RELAY_CLOSE) == [("settleVoucher", key)]
     settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
-    accounts = {"treasury": hex32(1)[:42], "audit_pool": hex32(1)[:42]}
-    await world.apply(
-        world.event("Settled", lease_id=rented.lease_id, paid_segments=4, **settled, **accounts)
-    )
+    await world.apply(world.event("Settled", lease_id=rented.lease_id, paid_segments=4, **settled))
     ((name, _),) = await send(world, rented, RELAY_CLOSE)
     assert name == "close"
 
