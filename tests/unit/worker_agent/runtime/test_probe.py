@@ -40,7 +40,9 @@ def test_when_the_program_that_replays_differs_then_the_class_differs(
     assert probe.probe_digest(num_threads=1, device_name="cpu") != here
 
 
-@pytest.mark.parametrize("folder", ["client_sdk/protocol", "client_sdk/training"])
+@pytest.mark.parametrize(
+    "folder", ["client_sdk/protocol", "client_sdk/training", "worker_agent/runtime"]
+)
 def test_when_a_source_changes_then_the_programs_digest_changes(
     tmp_path: Path, folder: str
 ) -> None:
