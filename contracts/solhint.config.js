@@ -5,7 +5,7 @@ module.exports = {
     // Exactly the pinned compiler, in every file.
     'compiler-version': ['error', '0.8.37'],
     'func-visibility': ['warn', { ignoreConstructors: true }],
-    // Complexity and length gates of the house style.
+    // Complexity and length gates; the size of a contract is in CONTRIBUTING.md.
     'code-complexity': ['warn', 9],
     'function-max-lines': ['warn', 60],
     'max-line-length': ['error', 100],

@@ -77,7 +77,7 @@ def words(text: str) -> set[str]:
     return {word.lower().removesuffix("s") for word in re.findall(r"[A-Za-z]+", spaced)}
 
 
-#: The glossary's "not" column, whole (design, section 2); two-word entries go by their context.
+#: Every word that the glossary of CONTRIBUTING.md replaces; pairs of words go by their context.
 NOT_COLUMN = words(
     "host miner seller buyer requestor node agent executor validator verifier judge ad ask request"
     " bid quote proposal contract agreement rental deal run task epoch round iteration snapshot"

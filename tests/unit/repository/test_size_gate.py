@@ -1,4 +1,4 @@
-"""The size gate of the house style: what no longer fits on a few screens is split, not scrolled."""
+"""The size gate of CONTRIBUTING.md: what no longer fits on a few screens is split, not scrolled."""
 
 from __future__ import annotations
 
