@@ -66,7 +66,7 @@ def locate(fault: Fault, texts: Mapping[str, str]) -> str:
         where = f"in {', '.join(found)}" if found else "nowhere"
         raise MutationError(
             f"the text of the fault {fault.breaks!r} occurs {where}, not once:\n  {fault.text}\n"
-            "Bring contracts/mutation/faults.py up to date with the sources."
+            "Bring contracts/mutation/*faults.py up to date with the sources."
         )
     return found[0]
 
