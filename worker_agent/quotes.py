@@ -81,8 +81,9 @@ def check_order(
     Parameters
     ----------
     renter_balance:
-        What the renter holds in the offer's token. The lease is paid from it: the escrow takes
-        neither credit nor promises, and the allowance is given when the lease is opened.
+        What the renter holds in the offer's token, in its smallest unit. Leases are paid from it;
+        the allowance is given when the lease is opened. Credit in the escrow can pay as well, but
+        not through our SDK, and does not count here.
 
     Raises
     ------
