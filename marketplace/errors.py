@@ -3,7 +3,7 @@
 The class name in snake case is the ``code`` of the API; the docstring is the default message::
 
     MarketError
-    |-- Refused            400: a signed object or a value breaks a rule
+    |-- Refused            400: a signed object or a value breaks a rule; some name another status
     |-- Unauthenticated    401: no token, or one that no longer holds
     |-- Unknown            404: no such object, or not one that the caller may see
     |-- Conflict           409: the object's state does not allow it now
@@ -279,7 +279,8 @@ class QuotaExceeded(Full):
     """The account stores too much."""
 
     what_to_do = (
-        "Store less, or wait until artifacts of ended jobs are removed (artifact_ttl_s after)."
+        "Store less, or wait until artifacts of ended jobs are removed: the node's artifact_ttl_s "
+        "after their end."
     )
 
 

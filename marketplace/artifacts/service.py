@@ -52,8 +52,8 @@ async def reserve(
     own_uploads, own_bytes = await repository.on_their_way(session, caller)
     uploads, coming_bytes = await repository.on_their_way(session)
     if own_uploads >= settings.max_account_uploads or uploads >= settings.max_uploads:
-        limit = f"{settings.max_account_uploads} uploads at one time, {settings.max_uploads} of all"
-        raise UploadsBusy(f"An account has at most {limit} accounts.", retry_after_s=_RETRY_S)
+        limits = f"of one account {settings.max_account_uploads}, of all {settings.max_uploads}"
+        raise UploadsBusy(f"Uploads at one time, at most: {limits}.", retry_after_s=_RETRY_S)
     if await repository.owns(session, digest, caller):
         size = 0  # the same bytes again take no more room
     limit_bytes = settings.max_account_bytes
