@@ -29,7 +29,7 @@ class HardwareClass:
     """What names the bits this machine computes."""
 
     digest: bytes
-    """32 bytes; equal on machines that compute equal bits."""
+    """32 bytes; equal on machines that compute equal bits with the same torch and release."""
     torch: str
     """Version of torch that jobs run on, with its build."""
     device: str
