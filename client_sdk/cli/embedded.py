@@ -57,7 +57,7 @@ def up(
 
 
 def down(home: HomeOption = None) -> None:
-    """Stop the market that `gridlease up` started here; its data stays."""
+    """Stop the market of the nearest .gridlease upwards; its data stays."""
     folder = DataFolder(find_home(home))
     running.stop_running(folder, lambda line: say(line))
     say("stopped; the data stays in " + str(folder.root))
