@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-FORGE := contracts/node_modules/.bin/forge
 export OMP_WAIT_POLICY ?= PASSIVE
 # Which faults `make test` seeds into the contracts; `make soak` seeds all.
 MUTATION_SEED ?= 1
