@@ -59,6 +59,7 @@ ALLOWED = {
     ("rental", "README.md"): "says in one sentence, to who knows no word of ours, what this is",
     ("rental", "marketplace/app.py"): "the same sentence, on the API's page",
     ("snapshot", "contracts/"): "forge's gas snapshot",
+    ("snapshot", "docs/escrow/"): "the folder of that, and others' file of figures",
 }
 PLACES = (
     "client_sdk",
