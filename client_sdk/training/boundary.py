@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from client_sdk.training.checkpoint import (
@@ -14,6 +13,7 @@ from client_sdk.training.checkpoint import (
     to_cpu,
     write_folder,
 )
+from client_sdk.training.clock import real_perf_counter
 from client_sdk.training.errors import (
     CheckpointBrokenError,
     CheckpointMismatchError,
@@ -96,7 +96,7 @@ class Boundary:
 
     def probe(self, end_step: int, segment: int, clock: StepClock) -> None:
         """Measure what a boundary costs, and report it with the step time."""
-        started_s = perf_counter()
+        started_s = real_perf_counter()
         captured = self._capture(end_step, segment)
         write_folder(self._session.out_dir / "probe", captured, hash_state(captured), None)
         self._session.observer.on_probe(
@@ -105,7 +105,7 @@ class Boundary:
                 setup_s=clock.started_at_s - self._session.begun_at_s,
                 step_s=clock.median_s(),
                 mean_step_s=clock.mean_s(),
-                boundary_s=perf_counter() - started_s,
+                boundary_s=real_perf_counter() - started_s,
                 state_bytes=size_of(captured),
             )
         )

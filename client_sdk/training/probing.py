@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-# By name: the script sees another clock than this one, see `clock`.
-from time import monotonic, perf_counter
-
 import torch
 
 from client_sdk.training import determinism
+from client_sdk.training.clock import real_monotonic, real_perf_counter
 
 
 def wait_for_gpu() -> None:
@@ -39,14 +37,14 @@ class StepClock:
         """The loop starts now."""
         if self._waits:
             wait_for_gpu()
-        self.started_at_s = monotonic()
-        self._last_s = perf_counter()
+        self.started_at_s = real_monotonic()
+        self._last_s = real_perf_counter()
 
     def tick(self) -> None:
         """A step ends now."""
         if self._waits:
             wait_for_gpu()
-        now_s = perf_counter()
+        now_s = real_perf_counter()
         self._seconds.append(now_s - self._last_s)
         self._last_s = now_s
 

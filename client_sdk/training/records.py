@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import monotonic
 
 import torch
 
 from client_sdk.protocol.errors import FieldError
 from client_sdk.protocol.records import SegmentRecord, StepDigests
 from client_sdk.protocol.trace import indices_digest, metrics_digest
+from client_sdk.training.clock import real_monotonic
 from client_sdk.training.errors import OptionError
 
 Metric = float | int | torch.Tensor
@@ -32,7 +32,7 @@ class SegmentTrace:
     def __init__(self, segment: int, first_step: int) -> None:
         self.segment = segment
         self.first_step = first_step
-        self._started_at_s = monotonic()
+        self._started_at_s = real_monotonic()
         self._indices: list[bytes] = []
         self._metrics: list[dict[str, Metric]] = []
 
@@ -65,7 +65,7 @@ class SegmentTrace:
             final=final,
             state_hash=state_hash,
             metrics=_last_values(values),
-            seconds=round(monotonic() - self._started_at_s, 3),
+            seconds=round(real_monotonic() - self._started_at_s, 3),
         )
 
 

@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any, Protocol
 
 import torch
 
 from client_sdk.protocol.checkpoint import STATE_NAME
 from client_sdk.training import determinism
-from client_sdk.training.clock import JobClock
+from client_sdk.training.clock import JobClock, real_monotonic
 from client_sdk.training.errors import NotBegunError, OptionError
 from client_sdk.training.options import LocalOptions
 
@@ -119,7 +118,7 @@ class Session:
     stop_after_segment: int | None = None
     probe_steps: int | None = None
     clock: JobClock | None = None
-    begun_at_s: float = field(default_factory=monotonic)
+    begun_at_s: float = field(default_factory=real_monotonic)
 
     @property
     def device(self) -> torch.device:

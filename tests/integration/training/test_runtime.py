@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -180,13 +181,18 @@ def test_when_the_script_finishes_early_then_the_end_is_the_same_in_an_audit(sta
 
 
 def test_when_a_job_is_probed_then_its_costs_are_reported_and_nothing_is_kept(start: Start) -> None:
+    begun_s = time.monotonic()
     run = start(SCRIPT, mode="probe", probe_steps=6)
 
     assert run.end() == ExitCode.OK
+    took_s = time.monotonic() - begun_s
     probe = run.events[-1]
     assert probe["event"] == "probe"
     assert probe["steps"] == 6
     assert all(probe[key] > 0 for key in ("setup_s", "step_s", "mean_step_s", "boundary_s"))
+    # By the machine's clock, not by the script's, on which each step takes a second.
+    assert probe["setup_s"] + 6 * probe["mean_step_s"] + probe["boundary_s"] < took_s
+    assert probe["step_s"] < 0.9
     assert probe["state_bytes"] > 5000
 
 
