@@ -24,6 +24,7 @@ from worker_agent.errors import SettingsError, Unrecoverable
 from worker_agent.hardware.classify import HardwareClass, measure_class
 from worker_agent.hardware.document import machine_document
 from worker_agent.hardware.facts import MachineFacts, read_facts
+from worker_agent.runtime.probe import program_digest
 from worker_agent.sandbox.base import Sandbox
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ def describe_machine(context: Context, sandbox: Sandbox) -> tuple[MachineFacts, 
 def _fingerprint(facts: MachineFacts) -> str:
     """What a measurement depends on, as far as it can be read without measuring."""
     parts = (facts.cpu_name, facts.cpu_count, facts.gpu_name, facts.inventory.driver)
-    return "|".join(str(part) for part in (*parts, version("torch")))
+    program = (version("torch"), program_digest().hex())
+    return "|".join(str(part) for part in (*parts, *program))
 
 
 def _measure(
