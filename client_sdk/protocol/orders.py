@@ -41,14 +41,15 @@ class Order(Typed):
     #: Class of the listing that takes it; zero for any.
     hardware_class: bytes = ZERO_HASH
     max_price_per_hour: int
-    #: Most for one segment of a lease that somebody else opens; 0 for no limit but the budget.
+    #: Most for one segment of a lease that somebody else opens; 0 forbids that.
     max_price_per_segment: int = 0
     #: Most that may be spent in all.
     budget: int
     #: Least stake of the provider.
     min_stake: int = 0
     max_duration_s: int
-    #: Least window of a lease that somebody else opens for the renter, in seconds; 0 forbids that.
+    #: Seconds: least window and dispute timeout, and most commit grace, of a lease that somebody
+    #: else opens for the renter; 0 forbids that.
     min_window: int = 0
     #: Most segments.
     segments: int

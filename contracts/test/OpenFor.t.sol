@@ -89,6 +89,34 @@ contract OpenForTest is EscrowTest {
         }
     }
 
+    function test_openFor_whenArbiterHasNoTime_reverts() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.disputeTimeout = WINDOW - 1;
+        _expectBrokenBy(terms, IEscrowTypes.OrderRule.DisputeTimeout);
+        terms.disputeTimeout = WINDOW;
+        _openFor(terms, _order(), _none);
+    }
+
+    function test_openFor_whenGraceIsLongerThanWindow_reverts() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.commitGrace = WINDOW + 1;
+        _expectBrokenBy(terms, IEscrowTypes.OrderRule.CommitGrace);
+        terms.commitGrace = WINDOW;
+        _openFor(terms, _order(), _none);
+    }
+
+    function test_openFor_whenOrderHasNoPriceForASegment_reverts() external {
+        IEscrowTypes.Order memory order = _order();
+        order.maxPricePerSegment = 0;
+        _expectRefusal(
+            _terms(),
+            order,
+            abi.encodeWithSelector(
+                IEscrowTypes.OrderNotOpenable.selector, escrow.orderDigest(order)
+            )
+        );
+    }
+
     function test_openFor_whenBudgetIsExceeded_reverts() external {
         IEscrowTypes.Order memory order = _order();
         order.budget = uint96(COST - 1);
@@ -398,6 +426,13 @@ contract OpenForTest is EscrowTest {
     function _expectBroken(IEscrowTypes.Order memory order, IEscrowTypes.OrderRule rule) private {
         bytes memory reason = abi.encodeWithSelector(IEscrowTypes.TermsOutsideOrder.selector, rule);
         _expectRefusal(_terms(), order, reason);
+    }
+
+    function _expectBrokenBy(IEscrowTypes.Terms memory terms, IEscrowTypes.OrderRule rule)
+        private
+    {
+        bytes memory reason = abi.encodeWithSelector(IEscrowTypes.TermsOutsideOrder.selector, rule);
+        _expectRefusal(terms, _order(), reason);
     }
 
     function _assertUse(bytes32 digest, uint256 spent, uint256 segments, bool isRevoked)

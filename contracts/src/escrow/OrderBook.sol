@@ -56,7 +56,10 @@ abstract contract OrderBook is LeaseBook {
     }
 
     function _checkOrder(bytes32 digest, Terms calldata terms, Order calldata order) private view {
-        if (order.minWindow == 0) revert OrderNotOpenable(digest);
+        // Without a price for one segment, a single one could take the whole budget.
+        if (order.minWindow == 0 || order.maxPricePerSegment == 0) {
+            revert OrderNotOpenable(digest);
+        }
         if (block.timestamp >= order.expiresAt) {
             revert OrderExpired(block.timestamp, order.expiresAt);
         }
@@ -70,13 +73,14 @@ abstract contract OrderBook is LeaseBook {
                 || _listings[terms.listingId].hardwareClass == order.hardwareClass,
             OrderRule.HardwareClass
         );
-        _require(
-            order.maxPricePerSegment == 0 || terms.pricePerSegment <= order.maxPricePerSegment,
-            OrderRule.PricePerSegment
-        );
+        _require(terms.pricePerSegment <= order.maxPricePerSegment, OrderRule.PricePerSegment);
         _require(terms.bond >= order.minStake, OrderRule.Bond);
         _require(terms.maxDuration <= order.maxDurationS, OrderRule.MaxDuration);
         _require(terms.window >= order.minWindow, OrderRule.Window);
+        // Else a dispute is over before anybody can rule or point lower: a fake is paid by half.
+        _require(terms.disputeTimeout >= order.minWindow, OrderRule.DisputeTimeout);
+        // Else a stop ends nothing: the provider does the whole job in its grace.
+        _require(terms.commitGrace <= order.minWindow, OrderRule.CommitGrace);
     }
 
     function _require(bool holds, OrderRule broken) private pure {

@@ -76,7 +76,7 @@ interface IEscrowTypes {
         bytes32 hardwareClass;
         /// Not checked here: the contract does not know how long a segment takes.
         uint96 maxPricePerHour;
-        /// Most for one segment; zero for no limit but the budget.
+        /// Most for one segment. Zero: nobody may open leases for the renter.
         uint96 maxPricePerSegment;
         /// Most that all leases of the order may cost together.
         uint96 budget;
@@ -84,7 +84,8 @@ interface IEscrowTypes {
         uint96 minStake;
         /// Longest `maxDuration` of a lease, in seconds.
         uint32 maxDurationS;
-        /// Least `window` of a lease, in seconds. Zero: nobody may open leases for the renter.
+        /// Least `window` and `disputeTimeout` of a lease and most `commitGrace`, in seconds. Zero:
+        /// nobody may open leases for the renter.
         uint32 minWindow;
         /// Most segments of all leases of the order together.
         uint16 segments;
@@ -106,7 +107,9 @@ interface IEscrowTypes {
         PricePerSegment,
         Bond,
         MaxDuration,
-        Window
+        Window,
+        DisputeTimeout,
+        CommitGrace
     }
 
     /// @notice Where an account's money comes from.
