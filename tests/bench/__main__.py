@@ -1,10 +1,15 @@
-"""``python -m tests.bench [name ...]``: run the benchmarks of this folder, or those named."""
+"""``python -m tests.bench [name ...]``: run the benchmarks of this folder, or those named.
+
+Each leaves its figures in docs/results.md.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.support.results import RESULTS
 
 FOLDER = Path(__file__).parent
 
@@ -16,7 +21,8 @@ def main(names: list[str]) -> int:
     for name in names or found:
         print(f"== {name}", flush=True)
         # A process each, so that torch's settings and memory of one do not touch the next.
-        worst |= subprocess.call([sys.executable, "-m", f"tests.bench.{name}"])
+        command = [sys.executable, "-m", f"tests.bench.{name}", "--results", str(RESULTS)]
+        worst |= subprocess.call(command)
     return 1 if worst else 0
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results.md"
 HEADER = (
     "# Results of long runs\n\n"
-    "Written by `make soak`, `make gpu` and `python -m tests.bench.proof_overhead --results FILE`. "
+    "Written by `make bench`, `make soak` and `make gpu`. "
     "Each section is the last run of its name. "
     "Where the code was copied to the machine without its history, "
     "whoever ran it named the commit.\n"
@@ -80,14 +80,18 @@ def gpu_facts() -> str:
 def _commit() -> str:
     if named := os.environ.get("RESULTS_COMMIT"):
         return named
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    head = _git("rev-parse", "--short=12", "HEAD")
+    # This file is not code: the run before may just have written it.
+    changed = _git("status", "--porcelain", "--untracked-files=no", ":!docs/results.md")
+    return (head or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    """What git prints; nothing where there is no repository."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return described.stdout.strip() or "unknown"
+    return done.stdout.strip()
 
 
 def _cpu() -> str:
