@@ -22,6 +22,7 @@ contract MarketHandler {
     enum Wanted {
         Active,
         Pending,
+        Mature,
         Metered,
         Disputed
     }
@@ -160,7 +161,8 @@ contract MarketHandler {
         IEscrowTypes.Order memory order;
         (order.renter, order.token, order.arbiter) = (terms.renter, terms.token, terms.arbiter);
         (order.budget, order.segments) = (type(uint64).max, 24);
-        (order.maxDurationS, order.minWindow) = (1000, 1);
+        (order.maxDurationS, order.minWindow) = (1000, 20);
+        order.maxPricePerSegment = type(uint64).max;
         (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2));
         bytes32 digest = escrow.orderDigest(order);
         (uint256 spent,,) = escrow.orderUseOf(digest);
@@ -205,7 +207,7 @@ contract MarketHandler {
 
     function settle(uint256 which) external {
         if (_terms.length == 0) return;
-        uint256 i = _pick(which, Wanted.Pending);
+        uint256 i = _pick(which, Wanted.Mature);
         _call(address(this), abi.encodeCall(escrow.settle, (_terms[i])), "settle");
         _check(Step.Other);
     }
@@ -512,7 +514,10 @@ contract MarketHandler {
             bool isActive = lease.status == IEscrowTypes.LeaseStatus.Active;
             bool isMetered = _terms[j].window == 0;
             if (wanted == Wanted.Active && isActive && !isMetered) return j;
-            if (wanted == Wanted.Pending && isActive && lease.pending > lease.paid) return j;
+            bool isPending = isActive && lease.pending > lease.paid;
+            if (wanted == Wanted.Pending && isPending) return j;
+            bool isMature = isPending && vm.getBlockTimestamp() >= _maturesAt[j];
+            if (wanted == Wanted.Mature && isMature) return j;
             if (wanted == Wanted.Metered && isActive && isMetered) return j;
             if (wanted == Wanted.Disputed && lease.status == IEscrowTypes.LeaseStatus.Disputed) {
                 return j;

@@ -166,3 +166,32 @@ def test_committed_abi_when_read_then_is_complete_and_deployable(contract: str) 
     assert content["solc"] == pinned["devDependencies"]["solc"]
     assert "__$" not in content["bytecode"], "no library is left to link"
     assert len(bytes.fromhex(content["deployedBytecode"][2:])) <= EIP_170_MAX_BYTES
+
+
+@pytest.mark.parametrize(("code", "creation"), [(24_577, 24_577), (24_576, 49_153)])
+def test_size_when_no_chain_would_take_it_then_is_refused(code: int, creation: int) -> None:
+    with pytest.raises(build.BuildError, match=rf"Big has {code} bytes of code.* {creation} of"):
+        build._check_size("Big", sized(code, creation))
+
+
+def test_size_when_at_the_limits_then_is_taken() -> None:
+    build._check_size("Fits", sized(24_576, 49_152))
+
+
+def sized(code: int, creation: int) -> dict[str, Any]:
+    """Compiler output of a contract with so many bytes."""
+    return {
+        "evm": {
+            "deployedBytecode": {"object": "00" * code},
+            "bytecode": {"object": "00" * creation},
+        }
+    }
+
+
+def test_sources_when_two_import_the_same_then_it_is_read_once(project: Path) -> None:
+    write(project / "src/A.sol", 'import "./Shared.sol";\nimport "lib/C.sol";')
+    write(project / "src/B.sol", 'import "./Shared.sol";')
+    write(project / "src/Shared.sol", "")
+    write(project / "lib/C.sol", "")
+    sources = build.collect_sources(["src/A.sol", "src/B.sol"], ["@other/=elsewhere/"])
+    assert list(sources) == ["lib/C.sol", "src/A.sol", "src/B.sol", "src/Shared.sol"]
