@@ -199,7 +199,9 @@ def test_when_a_job_is_probed_then_its_costs_are_reported_and_nothing_is_kept(st
 METERED = """
 import os, signal, sys, time
 try:
-    open("written.txt", "w").write(open("config.txt").read())
+    # Python drops an interrupt that comes while a file is closed: show it only when it is closed.
+    open("writing.txt", "w").write(open("config.txt").read())
+    os.rename("writing.txt", "written.txt")
     time.sleep(float(sys.argv[1]))
 except KeyboardInterrupt:
     open("interrupted.txt", "w").close()
