@@ -31,6 +31,8 @@ def run_metered(task: Task, control: Control) -> ExitCode:
     """
     assert task.segment_seconds is not None
     signal.signal(signal.SIGTERM, lambda *_: control.request_stop())
+    # A worker started in the background ignores interrupts, and the script would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     work_dir = _copy_code(task.code_dir, task.out_dir / "outputs")
     process = subprocess.Popen(
         [sys.executable, "-u", task.entry, *task.args],

@@ -235,7 +235,12 @@ def test_when_an_unmodified_script_runs_then_wall_clock_segments_are_counted(sta
 
 @pytest.mark.usefixtures("config")
 def test_when_a_metered_script_is_stopped_then_it_is_interrupted_first(start: Start) -> None:
-    run = metered(start, "60", max_segments=60_000)
+    # As in a daemon that a shell started in the background: children inherit what is ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = metered(start, "60", max_segments=60_000)
+    finally:
+        signal.signal(signal.SIGINT, before)
     run.wait_for_file("outputs/written.txt")
     run.send("stop")
 
