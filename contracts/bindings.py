@@ -356,6 +356,13 @@ class Token(Contract):
     def symbol(self) -> View[str]:
         return self._view("symbol", build=str)
 
+    def name(self) -> View[str]:
+        return self._view("name", build=str)
+
+    def domain_separator(self) -> View[bytes]:
+        """Hash of the domain that permits and authorizations are signed for (EIP-712)."""
+        return self._view("DOMAIN_SEPARATOR", build=bytes)
+
 
 def _lease_view(fields: tuple[Any, ...]) -> LeaseView:
     try:

@@ -5,8 +5,8 @@ Preimages::
     typeHash   = keccak256(EIP712_TYPE)                        the type string, as text
     structHash = keccak256(typeHash || encode(member) ...)     32 bytes for each member, in order
     separator  = keccak256(keccak256("EIP712Domain(string name,string version,uint256 chainId,
-                 address verifyingContract)") || keccak256("Gridlease") || keccak256("1")
-                 || chainId || verifyingContract)
+                 address verifyingContract)") || keccak256(name) || keccak256(version)
+                 || chainId || verifyingContract)             "Gridlease" and "1", unless named
     digest     = keccak256(0x19 || 0x01 || separator || structHash)
 
 Covered: flat structs of ``address``, ``bytes32``, ``bool`` and ``uintN`` members; all values are
@@ -17,6 +17,7 @@ Not covered: signatures themselves (``client_sdk.chain``); nested structs and dy
 from __future__ import annotations
 
 import functools
+import keyword
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -46,7 +47,7 @@ class Member:
     solidity: str
     #: Name in the type string, in camel case.
     name: str
-    #: Name of the attribute and of the JSON key, in snake case.
+    #: Name of the attribute and of the JSON key, in snake case; `_` after a word of Python's.
     attribute: str
 
     @property
@@ -61,7 +62,12 @@ def members_of(type_string: str) -> tuple[Member, ...]:
     match = _STRUCT.fullmatch(type_string)
     assert match is not None, type_string
     pairs = [part.split(" ") for part in match.group(2).split(",")]
-    return tuple(Member(kind, name, _HUMP.sub(r"_\1", name).lower()) for kind, name in pairs)
+    return tuple(Member(kind, name, _attribute(name)) for kind, name in pairs)
+
+
+def _attribute(name: str) -> str:
+    snake = _HUMP.sub(r"_\1", name).lower()
+    return f"{snake}_" if keyword.iskeyword(snake) else snake
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,11 @@ class Domain:
     """
 
     chain_id: int
-    #: Address of the escrow contract, EIP-55.
+    #: Address of the contract that reads the signature, EIP-55.
     verifying_contract: str
+    #: What the contract calls itself; tokens have names of their own.
+    name: str = DOMAIN_NAME
+    version: str = DOMAIN_VERSION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chain_id", _encodable_uint("chain_id", self.chain_id, 64))
@@ -83,24 +92,24 @@ class Domain:
     @property
     def separator(self) -> bytes:
         """Hash of the domain; preimage in the module's text."""
-        return _separator(self.chain_id, self.verifying_contract)
+        return _separator(self.chain_id, self.verifying_contract, self.name, self.version)
 
     def to_json(self) -> JsonObject:
         """Return the domain as wallets expect it."""
         return {
-            "name": DOMAIN_NAME,
-            "version": DOMAIN_VERSION,
+            "name": self.name,
+            "version": self.version,
             "chainId": self.chain_id,
             "verifyingContract": self.verifying_contract,
         }
 
 
 @functools.lru_cache(maxsize=256)
-def _separator(chain_id: int, verifying_contract: str) -> bytes:
+def _separator(chain_id: int, verifying_contract: str, name: str, version: str) -> bytes:
     return keccak256(
         keccak256(_DOMAIN_TYPE.encode())
-        + keccak256(DOMAIN_NAME.encode())
-        + keccak256(DOMAIN_VERSION.encode())
+        + keccak256(name.encode())
+        + keccak256(version.encode())
         + chain_id.to_bytes(HASH_BYTES, "big")
         + address_bytes(verifying_contract).rjust(HASH_BYTES, b"\0")
     )

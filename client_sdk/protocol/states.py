@@ -1,4 +1,4 @@
-"""States of orders, leases, jobs, attempts and audits, with their total transition tables.
+"""States of orders, leases, jobs, attempts, audits and relayed calls, with total transition tables.
 
 Every state has a row in its table; a state without successors is an end. What time or a balance
 decides is not stored as a state: an offer's expiry, whether a segment is payable.
@@ -113,7 +113,22 @@ class AuditState(StrEnum):
     RULED = "ruled"
 
 
-S = TypeVar("S", OrderState, LeaseState, JobState, AttemptState, AuditState)
+class RelayState(StrEnum):
+    """Where a call is that a marketplace node carries to the chain for its account."""
+
+    #: Taken; not sent yet.
+    QUEUED = "queued"
+    #: Sent; in no block, or under too few.
+    SENT = "sent"
+    #: Executed, under enough blocks.
+    CONFIRMED = "confirmed"
+    #: The contract, or the node's own rule, does not allow it.
+    REFUSED = "refused"
+    #: Given up after many tries.
+    FAILED = "failed"
+
+
+S = TypeVar("S", OrderState, LeaseState, JobState, AttemptState, AuditState, RelayState)
 
 #: An order that the market holds for withdrawn or expired may still be opened by the renter with
 #: terms signed before: the chain is the truth. A reorganisation takes an opening back.
@@ -204,6 +219,17 @@ AUDIT_TRANSITIONS: Final[Mapping[AuditState, frozenset[AuditState]]] = {
     AuditState.RULED: frozenset(),
 }
 
+#: A reorganisation takes nothing back here: the node sends again what was lost.
+RELAY_TRANSITIONS: Final[Mapping[RelayState, frozenset[RelayState]]] = {
+    RelayState.QUEUED: frozenset(
+        {RelayState.SENT, RelayState.CONFIRMED, RelayState.REFUSED, RelayState.FAILED}
+    ),
+    RelayState.SENT: frozenset({RelayState.CONFIRMED, RelayState.REFUSED, RelayState.FAILED}),
+    RelayState.CONFIRMED: frozenset(),
+    RelayState.REFUSED: frozenset(),
+    RelayState.FAILED: frozenset(),
+}
+
 
 _TABLES: Final[Mapping[type[StrEnum], Mapping[Any, Any]]] = {
     OrderState: ORDER_TRANSITIONS,
@@ -211,6 +237,7 @@ _TABLES: Final[Mapping[type[StrEnum], Mapping[Any, Any]]] = {
     JobState: JOB_TRANSITIONS,
     AttemptState: ATTEMPT_TRANSITIONS,
     AuditState: AUDIT_TRANSITIONS,
+    RelayState: RELAY_TRANSITIONS,
 }
 
 

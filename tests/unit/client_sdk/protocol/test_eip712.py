@@ -21,6 +21,7 @@ from client_sdk.protocol.addresses import (
     is_zero_address,
     same_address,
 )
+from client_sdk.protocol.authorizations import ReceiveWithAuthorization
 from client_sdk.protocol.canonical import canonical_json, parse_json
 from client_sdk.protocol.consents import Challenge, Opening, Revocation, Stop
 from client_sdk.protocol.eip712 import (
@@ -48,6 +49,7 @@ ROOT = Path(__file__).parents[4]
 CONSENTS = [Opening, Stop, Challenge, Revocation]
 KINDS = [
     *CONSENTS,
+    ReceiveWithAuthorization,
     Terms,
     Voucher,
     Offer,
@@ -60,7 +62,8 @@ KINDS = [
 ]
 HASHES = st.binary(min_size=32, max_size=32)
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
-DOMAINS = st.builds(Domain, st.integers(0, 2**64 - 1), ADDRESSES)
+NAMES = st.sampled_from(["Gridlease", "USD Coin"])
+DOMAINS = st.builds(Domain, st.integers(0, 2**64 - 1), ADDRESSES, NAMES, st.sampled_from("12"))
 
 
 def values_of(solidity: str) -> st.SearchStrategy:
@@ -284,6 +287,11 @@ def test_when_the_contract_s_interface_is_read_then_its_terms_are_ours():
     (function,) = (item for item in artifact["abi"] if item.get("name") == "orderDigest")
     members = [(item["type"], item["name"]) for item in function["inputs"][0]["components"]]
     assert members == [(m.solidity, m.name) for m in members_of(Order.EIP712_TYPE)]
+
+
+def test_when_an_authorization_is_typed_then_it_is_the_one_of_eip_3009():
+    known = "d099cc98ef71107a616c4f0f941f04c322d8e254fe26b3c6668db87aae413de8"
+    assert keccak256(ReceiveWithAuthorization.EIP712_TYPE.encode()).hex() == known
 
 
 def test_when_the_quorum_s_source_is_read_then_its_rulings_are_ours():

@@ -13,11 +13,13 @@ from client_sdk.protocol.states import (
     JOB_TRANSITIONS,
     LEASE_TRANSITIONS,
     ORDER_TRANSITIONS,
+    RELAY_TRANSITIONS,
     AttemptState,
     AuditState,
     JobState,
     LeaseState,
     OrderState,
+    RelayState,
     advance,
     is_final,
     successors,
@@ -29,6 +31,7 @@ TABLES = [
     (JobState, JOB_TRANSITIONS, JobState.QUEUED),
     (AttemptState, ATTEMPT_TRANSITIONS, AttemptState.CREATED),
     (AuditState, AUDIT_TRANSITIONS, AuditState.ASSIGNED),
+    (RelayState, RELAY_TRANSITIONS, RelayState.QUEUED),
 ]
 
 
