@@ -32,6 +32,7 @@ from marketplace.listings.routes import router as listings
 from marketplace.offers.routes import router as offers
 from marketplace.orders.routes import router as orders
 from marketplace.orders.routes import worker_router
+from marketplace.relays.routes import router as relays
 from marketplace.search.index import OfferIndex
 from marketplace.settings import Settings, load
 from marketplace.web.limits import BodyLimit, RateLimiter, SharedRateLimiter
@@ -54,6 +55,7 @@ ROUTERS = (
     auditors_router,
     audits,
     faucet,
+    relays,
 )
 
 

@@ -258,6 +258,29 @@ class EndingRefused(Refused):
     """The ending does not hold."""
 
 
+# Relayed calls
+
+
+class RelayClosed(Unknown):
+    """This node carries no calls in this token."""
+
+    what_to_do = "Ask another marketplace node, or send the call yourself."
+
+
+class RelayFeeTooLow(Refused):
+    """The relay fee is lower than this node asks."""
+
+    what_to_do = "Sign the fee that GET /v1/market names, or ask another marketplace node."
+
+
+class RelayRefused(Refused):
+    """The call cannot be carried as it was signed."""
+
+
+class RelayUnknown(Unknown):
+    """There is no such relayed call."""
+
+
 # Artifacts
 
 

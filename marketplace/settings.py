@@ -36,6 +36,21 @@ class S3Store(BaseModel):
     prefix: str = "artifacts"
 
 
+class RelayRates(BaseModel):
+    """For what this node carries renters' calls in one token; in the token's smallest unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    open_fee: int = Field(ge=0, lt=1 << 96)
+    """Paid with each lease that this node opens for its renter; should cover the gas. Stops and
+    withdrawals are free."""
+    min_withdrawal: int = Field(default=1, ge=1)
+    """Least credit that this node sends to its owner."""
+    min_collect: int | None = Field(default=None, ge=1)
+    """Fees and audit shares that are worth the gas of collecting them, and relay fees that are
+    worth withdrawing; by default this node leaves both to others."""
+
+
 ArtifactStoreSettings = Annotated[FolderStore | S3Store, Field(discriminator="kind")]
 
 
@@ -84,6 +99,12 @@ class Settings(BaseSettings):
     sweep_interval_s: float = Field(default=0.5, gt=0)
     relay_grace_s: float = Field(default=20.0, ge=0)
     """How long after a lease could be settled or closed the node does it itself."""
+    relay: dict[str, RelayRates] = Field(default_factory=dict)
+    """By the symbol of a token of the deployment: what is not named is not relayed."""
+    relays_per_hour: int = Field(default=60, gt=0)
+    """Calls that this node carries for one account."""
+    collect_interval_s: int = Field(default=3_600, gt=0)
+    """How often this node looks whether shares are worth collecting."""
     outbox_lock_s: float = Field(default=30.0, gt=0)
     """A delivery that has not ended after this time is taken over by another worker."""
 

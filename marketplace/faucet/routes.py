@@ -20,12 +20,12 @@ router = APIRouter(prefix="/faucet", tags=["faucet"])
 async def fund(
     body: FaucetBody, request: Request, market: MarketDep, limiter: LimiterDep
 ) -> FaucetAnswer:
-    """Ask for test tokens and gas; they arrive a few seconds later."""
+    """Ask for test tokens, and coin for gas; they arrive a few seconds later."""
     service.check_open(market)
     limit = market.settings.faucet_per_hour
     await limiter.hit(f"faucet:{client_host(request)}", limit, 3_600)
     async with market.database.writing() as session:
-        return await service.request(session, body.address, now())
+        return await service.request(session, body.address, now(), coin=body.coin)
 
 
 @router.get("/{request_id}", responses=errors(FaucetClosed, FaucetRequestUnknown, RateLimited))

@@ -11,6 +11,7 @@ class FaucetBody(Body):
     """Whom to fund."""
 
     address: str = Field(pattern=ADDRESS)
+    coin: bool = Field(default=True, description="Whether the chain's own coin comes with it.")
 
 
 class FaucetAnswer(Answer):

@@ -24,10 +24,12 @@ def check_open(market: Market) -> None:
         raise FaucetClosed
 
 
-async def request(session: AsyncSession, address: str, now: datetime) -> FaucetAnswer:
-    """Order money for a wallet."""
+async def request(
+    session: AsyncSession, address: str, now: datetime, *, coin: bool = True
+) -> FaucetAnswer:
+    """Order test tokens for a wallet, with or without the chain's own coin."""
     request_id = new_id(IdKind.EVENT)
-    payload = {"address": address, "request_id": request_id}
+    payload = {"address": address, "request_id": request_id, "coin": coin}
     await outbox.add(session, FAUCET, _key(request_id), payload, now=now)
     return FaucetAnswer(request_id=request_id, state="queued", transactions=[])
 

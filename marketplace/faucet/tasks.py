@@ -20,7 +20,8 @@ def handler(market: Market, relay: Relay) -> Handler:
         settings, address = market.settings, payload["address"]
         key = f"faucet:{payload['request_id']}"
         gas = Call(to=address, data=b"", value=settings.faucet_wei, name="faucet gas")
-        steps = [(relay, gas, f"{key}:gas")]
+        # Requests of an earlier release say nothing of the coin.
+        steps = [(relay, gas, f"{key}:gas")] if payload.get("coin", True) else []
         for token in market.deployment.tokens:
             mint = Token(token.address).mint(address, settings.faucet_tokens)
             steps.append((relay, mint, f"{key}:{token.symbol}"))

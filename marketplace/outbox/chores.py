@@ -19,8 +19,10 @@ from marketplace.outbox import repository
 from marketplace.outbox.kinds import (
     ARTIFACT_CHECK,
     ARTIFACT_COLLECT,
+    ASKED,
     CHORES,
     FAUCET,
+    RELAY_COLLECT,
     RELAY_MAINTAIN,
 )
 from marketplace.outbox.service import Done, Handler, Outcome
@@ -30,12 +32,16 @@ _COLLECT_EVERY_S = 600
 _FORGET_AFTER = timedelta(days=1)
 
 
-async def order(session: AsyncSession, moment: datetime) -> None:
+async def order(session: AsyncSession, market: Market, moment: datetime) -> None:
     """Order the upkeep of the present slot of time, once."""
     for kind in (CHORES, RELAY_MAINTAIN):
         await repository.add(session, kind, f"{kind}:{slot_of(moment)}", {}, now=moment)
     key = f"{ARTIFACT_COLLECT}:{int(moment.timestamp()) // _COLLECT_EVERY_S}"
     await repository.add(session, ARTIFACT_COLLECT, key, {}, now=moment)
+    if any(rates.min_collect is not None for rates in market.settings.relay.values()):
+        slot = int(moment.timestamp()) // market.settings.collect_interval_s
+        payload = {"slot": slot}
+        await repository.add(session, RELAY_COLLECT, f"{RELAY_COLLECT}:{slot}", payload, now=moment)
 
 
 def slot_of(moment: datetime) -> int:
@@ -59,7 +65,7 @@ def handler(market: Market) -> Handler:
             await repository.forget(
                 session, [CHORES, RELAY_MAINTAIN], moment - timedelta(minutes=10)
             )
-            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET]
+            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET, RELAY_COLLECT, *ASKED]
             await repository.forget(session, daily, moment - _FORGET_AFTER)
         async with market.database.writing() as session:
             due = await lease_relay.order_due(session, market, moment)

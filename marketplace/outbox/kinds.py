@@ -18,6 +18,14 @@ RELAY_CLOSE: Final = "relay.close"
 """Close a lease that is over."""
 RELAY_TIMEOUT: Final = "relay.timeout"
 """End a dispute that its arbiter did not rule in time."""
+RELAY_OPEN: Final = "relay.open"
+"""Open a lease with its renter's authorization, for a fee."""
+RELAY_STOP: Final = "relay.stop"
+"""Stop a lease with its renter's signature."""
+RELAY_WITHDRAW: Final = "relay.withdraw"
+"""Send an account's credit to it."""
+RELAY_COLLECT: Final = "relay.collect"
+"""Credit accrued shares to their receivers, where it is worth the gas."""
 FAUCET: Final = "relay.faucet"
 """Fund a wallet of the development chain."""
 RELAY_MAINTAIN: Final = "relay.maintain"
@@ -25,5 +33,14 @@ RELAY_MAINTAIN: Final = "relay.maintain"
 CHORES: Final = "chores"
 """Expire offers, orders, audits and logins."""
 
-RELAYED: Final = frozenset({RELAY_SETTLE, RELAY_CLOSE, RELAY_TIMEOUT, RELAY_MAINTAIN, FAUCET})
+ASKED: Final = frozenset({RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW})
+"""Calls that an account asked this node to carry for it."""
+RELAYED: Final = ASKED | {
+    RELAY_SETTLE,
+    RELAY_CLOSE,
+    RELAY_TIMEOUT,
+    RELAY_COLLECT,
+    RELAY_MAINTAIN,
+    FAUCET,
+}
 """What sends transactions: done by the process that holds the relayer's journal."""

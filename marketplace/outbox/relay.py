@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from client_sdk.chain.chain import Chain
-from client_sdk.chain.errors import CallReverted, NotConfirmed
+from client_sdk.chain.errors import CallReverted, NotConfirmed, TransactionReverted
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.wallet import load_key_file
 from contracts.bindings import Call
@@ -40,8 +40,14 @@ class Relay:
         self._key_file = key_file
         self._sender: Sender | None = None
 
-    async def send(self, call: Call, key: str) -> Outcome:
+    async def send(self, call: Call, key: str, *, try_first: bool = False) -> Outcome:
         """Send a call once, or look what became of it.
+
+        Parameters
+        ----------
+        try_first
+            Ask the contract before the call takes its place among the others: for what strangers
+            want sent. A refusal then holds up nobody.
 
         Returns
         -------
@@ -49,16 +55,26 @@ class Relay:
             ``Done`` when it is confirmed, or when the contract refuses it because somebody else did
             it; ``Again`` while it is on its way.
         """
-        return await asyncio.to_thread(self._send, call, key)
+        return await asyncio.to_thread(self._send, call, key, try_first)
+
+    async def knows(self, key: str) -> bool:
+        """Tell whether something was sent under this key."""
+        return await asyncio.to_thread(lambda: self._open().state(key) is not None)
+
+    async def address(self) -> str:
+        """The account that sends."""
+        return (await asyncio.to_thread(self._open)).address
 
     async def maintain(self) -> None:
         """Look after what was sent: a reorganisation may have lost it."""
         if self._key_file is not None:
             await asyncio.to_thread(lambda: self._open().maintain())
 
-    def _send(self, call: Call, key: str) -> Outcome:
+    def _send(self, call: Call, key: str, try_first: bool) -> Outcome:
         sender = self._open()
         try:
+            if try_first and sender.state(key) is None:
+                self._chain.simulate(call, sender.address)
             tx_hash = sender.submit(call, key)
             receipt = sender.wait(key, timeout_s=0)
         except NotConfirmed:
@@ -66,6 +82,9 @@ class Relay:
         except CallReverted as error:
             if error.name in TOO_EARLY:
                 return Again(_LOOK_AGAIN_S * 3)
+            if isinstance(error, TransactionReverted):
+                transactions = ["0x" + error.tx_hash.hex()]
+                return Done({"refused": error.name, "transactions": transactions})
             return Done({"refused": error.name})
         return Done({"transactions": ["0x" + receipt.tx_hash.hex()]})
 

@@ -49,7 +49,7 @@ class Sweeper:
             return 0
         async with self._market.database.writing() as session:
             if slot != self._slot:
-                await chores.order(session, moment)
+                await chores.order(session, self._market, moment)
             due = await repository.announce(session, moment, AGAIN_AFTER_S, MAX_AT_ONCE)
         self._slot = slot
         for item_id, kind in due:

@@ -33,6 +33,7 @@ from marketplace.outbox.kinds import (
 from marketplace.outbox.relay import Relay, maintenance
 from marketplace.outbox.service import Handler, deliver
 from marketplace.receipts import tasks as receipt_tasks
+from marketplace.relays import tasks as relay_tasks
 from marketplace.settings import Settings
 
 DELIVER = "gridlease.deliver"
@@ -88,6 +89,7 @@ def build_handlers(market: Market) -> Mapping[str, Handler]:
         FAUCET: faucet_tasks.handler(market, faucet),
         RELAY_MAINTAIN: maintenance(relayer, faucet),
         **lease_tasks.handlers(market, relayer),
+        **relay_tasks.handlers(market, chain, relayer),
     }
 
 

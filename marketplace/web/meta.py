@@ -46,6 +46,14 @@ class TokenAnswer(Answer):
     decimals: int
 
 
+class RelayRatesAnswer(Answer):
+    """For what the node carries calls in one token; in the token's smallest unit."""
+
+    token: str
+    open_fee: str = Field(description="Relay fee of an opening; stops and withdrawals are free.")
+    min_withdrawal: str = Field(description="Least credit that it sends to its owner.")
+
+
 class LoginParameters(Answer):
     """What a login message must name."""
 
@@ -80,6 +88,7 @@ class MarketAnswer(Answer):
     login: LoginParameters
     policy: Policy
     faucet: bool
+    relay: list[RelayRatesAnswer] = Field(description="Empty: the node carries no calls.")
 
 
 @router.get("/health")
@@ -133,4 +142,13 @@ async def describe(market: MarketDep, _visitor: VisitorDep) -> MarketAnswer:
             max_frames_per_request=settings.max_frames_per_request,
         ),
         faucet=settings.faucet_key_file is not None and settings.chain_id == DEV_CHAIN_ID,
+        relay=[
+            RelayRatesAnswer(
+                token=token.address,
+                open_fee=str(rates.open_fee),
+                min_withdrawal=str(rates.min_withdrawal),
+            )
+            for token in deployment.tokens
+            if (rates := market.relay_rates(token.address)) is not None
+        ],
     )

@@ -10,6 +10,9 @@ import pytest
 from client_sdk.protocol.states import AuditState
 from marketplace.audits import service as audits
 from marketplace.clock import now
+from marketplace.outbox.kinds import RELAY_STOP
+from marketplace.relays import service as relays
+from marketplace.relays.service import Asked
 from tests.support.market import (
     AUDITOR,
     OPERATOR,
@@ -47,6 +50,7 @@ OBJECT_ROUTES = {
     ("POST", "/audits/{audit_id}/opening"),
     ("POST", "/audits/{audit_id}/outcome"),
     ("DELETE", "/offers/{digest}"),
+    ("GET", "/relays/{request_id}"),
 }
 """Routes on an object that is not for everybody."""
 PUBLIC_ROUTES = {
@@ -92,7 +96,14 @@ async def _objects(world: World) -> dict[str, str]:
         "audit_id": await _audit(world, rented),
         "digest": inputs["artifacts"][0]["hash"],
         "offer": "0x" + rented.offer.offer_id(world.market.domain).hex(),
+        "request_id": await _relayed(world),
     }
+
+
+async def _relayed(world: World) -> str:
+    asked = Asked(RELAY_STOP, "stop", {"account": RENTER.address.lower()})
+    async with world.market.database.writing() as session:
+        return (await relays.add(session, asked, now())).request_id
 
 
 def _body(world: World, method: str, route: str) -> dict[str, Any]:
@@ -180,7 +191,7 @@ async def test_when_another_tenant_asks_then_every_object_looks_as_if_it_were_no
     ids = await _objects(world)
     missing = {
         "order_id": "ord_0", "job_id": "job_0", "lease_id": hex32(404), "audit_id": "aud_0",
-        "digest": "0" * 64, "offer": hex32(404),
+        "digest": "0" * 64, "offer": hex32(404), "request_id": "evt_0",
     }  # fmt: skip
     for account in (OTHER, STRANGER):
         for method, route in sorted(OBJECT_ROUTES):
@@ -200,7 +211,15 @@ async def test_when_another_tenant_asks_then_every_object_looks_as_if_it_were_no
 @pytest.mark.parametrize(
     ("account", "routes"),
     [
-        (RENTER, ["/orders/{order_id}", "/jobs/{job_id}", "/jobs/{job_id}/artifacts"]),
+        (
+            RENTER,
+            [
+                "/orders/{order_id}",
+                "/jobs/{job_id}",
+                "/jobs/{job_id}/artifacts",
+                "/relays/{request_id}",
+            ],
+        ),
         (OPERATOR, ["/orders/{order_id}", "/jobs/{job_id}", "/audits/{audit_id}"]),
         (PROVIDER, ["/jobs/{job_id}", "/audits/{audit_id}"]),
         (AUDITOR, ["/audits/{audit_id}"]),

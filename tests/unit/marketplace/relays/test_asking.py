@@ -1,0 +1,216 @@
+"""What a node takes to carry, and what it tells about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from client_sdk.chain.signing import sign
+from client_sdk.protocol.consents import Stop
+from client_sdk.protocol.terms import Terms
+from marketplace.clock import now
+from marketplace.domain.states import OutboxState
+from marketplace.errors import ConfigurationError
+from marketplace.models import OutboxItem
+from marketplace.outbox import repository as outbox
+from tests.support.market import (
+    OPERATOR,
+    OTHER,
+    RENTER,
+    STRANGER,
+    TOKEN,
+    World,
+    open_world,
+    rent,
+    replaced,
+)
+
+FEE = 500
+SIGNATURE = "0x" + "11" * 65
+
+
+async def agreed(world: World, **values: Any) -> Terms:
+    return (await rent(world, opened=False, **values)).terms
+
+
+def opening(world: World, terms: Terms, **values: Any) -> dict[str, Any]:
+    authorization = {
+        "relay_fee": str(FEE),
+        "valid_after": 0,
+        "valid_before": int(time.time()) + 100,
+        "signature": SIGNATURE,
+    }
+    return {
+        "terms": terms.to_json(),
+        "terms_signature": world.signed(terms, OPERATOR),
+        "authorization": authorization | values,
+    }
+
+
+async def ask(
+    world: World, body: dict[str, Any], account: Any = RENTER, what: str = "openings"
+) -> httpx.Response:
+    return await world.request(account, "POST", f"/relays/{what}", json=body)
+
+
+async def end(world: World, state: OutboxState, **values: Any) -> None:
+    """Let the delivery of the only relayed call end."""
+    async with world.market.database.writing() as session:
+        rows = await session.scalars(select(OutboxItem).where(OutboxItem.kind.startswith("relay.")))
+        item = rows.one()
+        claimed = await outbox.claim(session, item.item_id, now(), 30)
+        assert claimed is not None
+        assert await outbox.end(session, claimed, now(), state, **values)
+
+
+async def test_when_a_market_is_asked_then_it_names_its_rates(world: World) -> None:
+    market = (await world.request(None, "GET", "/market")).json()
+    assert market["relay"] == [{"token": TOKEN, "open_fee": "500", "min_withdrawal": "10"}]
+
+
+async def test_when_a_node_has_no_relayer_then_it_carries_nothing(tmp_path: Path) -> None:
+    async with open_world(tmp_path, relay={"tUSD": {"open_fee": 1}}) as world:
+        assert (await world.request(None, "GET", "/market")).json()["relay"] == []
+        body = {"token": TOKEN, "key": "k"}
+        answer = await ask(world, body, what="withdrawals")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "relay_closed")
+
+
+async def test_when_the_settings_name_an_unknown_token_then_the_node_does_not_start(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigurationError, match="no token EURX"):
+        async with open_world(tmp_path, relay={"EURX": {"open_fee": 1}}):
+            pass
+
+
+async def test_when_an_opening_is_asked_for_again_then_it_is_the_same(world: World) -> None:
+    body = opening(world, await agreed(world))
+    first = await ask(world, body)
+    assert first.status_code == 202
+    assert first.json() == {
+        "request_id": first.json()["request_id"],
+        "state": "queued",
+        "transactions": [],
+        "refusal": None,
+        "problem": None,
+    }
+    assert (await ask(world, body)).json() == first.json()
+
+
+async def test_when_the_authorization_is_another_then_so_is_the_request(world: World) -> None:
+    terms = await agreed(world)
+    first = (await ask(world, opening(world, terms))).json()
+    dearer = (await ask(world, opening(world, terms, relay_fee=str(FEE + 1)))).json()
+    assert first["request_id"] != dearer["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"relay_fee": str(FEE - 1)}, "relay_fee_too_low"),
+        ({"valid_before": 1_700_000_000}, "relay_refused"),
+        ({"relay_fee": "-1"}, "request_invalid"),
+        ({"signature": "0x11"}, "request_invalid"),
+    ],
+)
+async def test_when_an_authorization_does_not_do_then_nothing_is_queued(
+    world: World, values: dict[str, Any], code: str
+) -> None:
+    answer = await ask(world, opening(world, await agreed(world), **values))
+    assert answer.json()["error"]["code"] == code
+    async with world.market.database.reading() as session:
+        found = await session.scalars(select(OutboxItem).where(OutboxItem.kind == "relay.open"))
+        assert found.all() == []
+
+
+async def test_when_the_fee_is_too_low_then_the_node_says_what_it_asks(world: World) -> None:
+    answer = await ask(world, opening(world, await agreed(world), relay_fee="0"))
+    assert answer.json()["error"]["details"] == {"open_fee": "500"}
+
+
+async def test_when_the_terms_are_not_the_operators_then_they_are_refused(world: World) -> None:
+    terms = await agreed(world)
+    forged = replaced(terms, price_per_segment=1)
+    body = opening(world, terms) | {"terms": forged.to_json()}
+    assert (await ask(world, body)).json()["error"]["code"] == "signature_refused"
+
+
+@pytest.mark.parametrize("account", [OTHER, STRANGER])
+async def test_when_the_lease_is_somebody_elses_then_it_is_not_carried(
+    world: World, account: Any
+) -> None:
+    terms = await agreed(world)
+    answer = await ask(world, opening(world, terms), account)
+    assert answer.json()["error"]["code"] == "signature_refused"
+    consent = Stop(lease_id=terms.lease_id(world.market.domain))
+    for signer in (RENTER, account):
+        body = {"terms": terms.to_json(), "signature": world.signed(consent, signer)}
+        answer = await ask(world, body, account, "stops")
+        assert answer.json()["error"]["code"] == "signature_refused"
+
+
+async def test_when_another_token_is_named_then_it_is_not_carried(world: World) -> None:
+    terms = replaced(await agreed(world), token=STRANGER.address)
+    assert (await ask(world, opening(world, terms))).json()["error"]["code"] == "relay_closed"
+
+
+async def test_when_a_stop_is_for_another_lease_then_it_is_refused(world: World) -> None:
+    terms = await agreed(world)
+    other = Stop(lease_id=dataclasses.replace(terms, nonce=9).lease_id(world.market.domain))
+    signature = "0x" + sign(other, world.market.domain, RENTER).hex()
+    body = {"terms": terms.to_json(), "signature": signature}
+    assert (await ask(world, body, what="stops")).json()["error"]["code"] == "signature_refused"
+
+
+async def test_when_an_account_asks_too_often_then_it_has_to_wait(world: World) -> None:
+    codes = [
+        (await ask(world, {"token": TOKEN, "key": str(n)}, what="withdrawals")).status_code
+        for n in range(6)
+    ]
+    assert codes == [202] * 5 + [429]
+    body = {"token": TOKEN, "key": "k"}
+    assert (await ask(world, body, OTHER, "withdrawals")).status_code == 202
+
+
+async def test_when_a_withdrawal_has_the_same_key_then_it_is_the_same(world: World) -> None:
+    asked = [
+        (await ask(world, {"token": token, "key": key}, what="withdrawals")).json()["request_id"]
+        for token, key in [(TOKEN, "a"), (TOKEN.lower(), "a"), (TOKEN, "b")]
+    ]
+    assert asked[0] == asked[1] != asked[2]
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "shown"),
+    [
+        (OutboxState.QUEUED, {"result": {"transactions": ["0xaa"]}}, ("sent", ["0xaa"], None)),
+        (OutboxState.DONE, {"result": {"transactions": ["0xaa"]}}, ("confirmed", ["0xaa"], None)),
+        (OutboxState.DONE, {"result": {"refused": "LeaseExists"}}, ("refused", [], "LeaseExists")),
+        (OutboxState.FAILED, {"error": "ChainUnreachable: http://c"}, ("failed", [], None)),
+    ],
+)
+async def test_when_a_call_goes_on_then_its_account_reads_where_it_is(
+    world: World, state: OutboxState, values: dict[str, Any], shown: tuple[Any, ...]
+) -> None:
+    asked = (await ask(world, {"token": TOKEN, "key": "k"}, what="withdrawals")).json()
+    await end(world, state, **values)
+    path = f"/relays/{asked['request_id']}"
+    told = (await world.request(RENTER, "GET", path)).json()
+    assert (told["state"], told["transactions"], told["refusal"]) == shown
+
+
+async def test_when_the_relayer_is_broke_then_only_the_kind_of_problem_is_shown(
+    world: World,
+) -> None:
+    asked = (await ask(world, {"token": TOKEN, "key": "k"}, what="withdrawals")).json()
+    problem = "InsufficientFunds: 0xabc holds 0 wei"
+    await end(world, OutboxState.QUEUED, error=problem, failed=True)
+    told = (await world.request(RENTER, "GET", f"/relays/{asked['request_id']}")).json()
+    assert (told["state"], told["problem"]) == ("queued", "InsufficientFunds")
