@@ -18,6 +18,7 @@ from contracts.events import (
     DisputeTimedOut,
     Event,
     Opened,
+    RelayerPaid,
     Ruled,
     Settled,
     Stopped,
@@ -41,6 +42,8 @@ class Account:
 
     funded: int
     """What the renter put in."""
+    relay_fee: int
+    """What it paid besides, to whoever sent the opening for it."""
     paid: int
     """What was taken from it for segments: to provider, treasury and audit pool together."""
     refunded: int
@@ -68,7 +71,7 @@ class Account:
 def account_of(terms: Terms, events: Iterable[Event]) -> Account:
     """Add up the events of one lease, given in the order of the chain."""
     moved: list[Movement] = []
-    funded = paid = refunded = slashed = paid_segments = committed = commits = 0
+    funded = relay_fee = paid = refunded = slashed = paid_segments = committed = commits = 0
     cause: CloseCause | None = None
     closed_block: int | None = None
     stopped_at: int | None = None
@@ -77,6 +80,9 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
         if isinstance(event, Opened):
             funded = terms.cost
             moved.append(_move("funded by the renter", terms.renter, funded, event))
+        elif isinstance(event, RelayerPaid):
+            relay_fee += event.amount
+            moved.append(_move("relay fee", event.relayer, event.amount, event))
         elif isinstance(event, Committed):
             committed, commits = event.up_to, commits + 1
         elif isinstance(event, Settled | DisputeTimedOut):
@@ -103,6 +109,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
             moved.append(_move("challenger's reward", event.challenger, reward, event))
     return Account(
         funded=funded,
+        relay_fee=relay_fee,
         paid=paid,
         refunded=refunded,
         slashed=slashed,

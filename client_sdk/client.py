@@ -35,6 +35,7 @@ from client_sdk.ordering import Agreed, Demand, Ordering, Placed
 from client_sdk.policy import MarketFacts, Policy
 from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.errors import JobSpecError
+from client_sdk.relaying import Relays, Way
 from client_sdk.session import Login, SessionFile
 from client_sdk.transports import MarketNode, Timeouts
 
@@ -60,7 +61,10 @@ class Client:
     account:
         The renter's key; default: the wallet in the home folder, opened with `password`.
     policy:
-        What terms are accepted.
+        What terms, and what relay fee, are accepted.
+    relay:
+        Whether marketplace nodes carry this account's calls to the chain; by default when it cannot
+        pay the chain's fees.
     transport:
         Replaces the network to the marketplace, for tests.
     """
@@ -75,6 +79,7 @@ class Client:
         account: LocalAccount | None = None,
         password: str | None = None,
         policy: Policy | None = None,
+        relay: bool | None = None,
         connection: Connection | None = None,
         timeouts: Timeouts | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -88,6 +93,7 @@ class Client:
         self.facts = ChainFacts(self.chain)
         self._account = account
         self._password = password
+        self._relay = relay
         self._sender: Sender | None = None
         self._login: Login | None = None
         nodes = [self._node(url, timeouts, transport) for url in self.connection.markets]
@@ -146,6 +152,17 @@ class Client:
             )
         return self._sender
 
+    @property
+    def relays(self) -> Relays:
+        """The nodes that carry this account's calls to the chain, where it has to be."""
+        return Relays(
+            account=self.account,
+            chain=self.chain,
+            nodes=self.markets.nodes,
+            policy=self.policy,
+            relay=self._relay,
+        )
+
     def offers(self, query: str = "", *, order: str | None = None, limit: int = 50) -> Found:
         """Offers that match, each checked against its signature and the chain.
 
@@ -184,27 +201,22 @@ class Client:
 
         Raises
         ------
-        InputRejected, NoOffer, OrderDeclined, TermsRejected, InsufficientFunds, NetworkFailed
+        InputRejected, NoOffer, OrderDeclined, TermsRejected, WalletError, NetworkFailed
             Nothing has been spent.
         """
         job = selection.with_budget(read_spec(spec), budget)
         found = self.offers(selection.full_query(job.spec, query), order="dph")
         chosen = selection.choose(job.spec, found, offer_id, self._token_info)
         demand = selection.demand(job.spec, chosen, self._token_info)
-        self._ordering.check_funds(
-            demand.token,
-            selection.least_cost(job.spec, chosen),
-            decimals=demand.decimals,
-            symbol=demand.symbol,
-        )
+        way = self.relays.way(demand.token)
+        on_note(way.text(demand.decimals, demand.symbol))
+        self._check_funds(demand, selection.least_cost(job.spec, chosen), way)
         placed, agreed, sealed, manifest = self._agree(job, chosen, demand, on_note)
         record = self._record(job, chosen, placed, agreed, sealed.job_key, manifest)
         self.home.save_job(record)
         on_note(f"terms checked; opening lease {record.lease_id}")
-        self._ordering.check_funds(
-            demand.token, agreed.terms.cost, decimals=demand.decimals, symbol=demand.symbol
-        )
-        tx_hash = self._ordering.open(agreed)
+        self._check_funds(demand, agreed.terms.cost, way)
+        tx_hash = self.relays.open(agreed, way) if way.relayed else self._ordering.open(agreed)
         return Job(self, record).with_record(open_tx=to_hex(tx_hash))
 
     def job(self, name: str) -> Job:
@@ -240,6 +252,8 @@ class Client:
             Names this withdrawal; repeated with the same key it is sent once.
         """
         amount = self.credit(token)
+        if amount and self.relays.wanted:
+            return self.relays.withdraw(token, key)
         if amount:
             with chain_errors("withdrawing"):
                 call = self.chain.escrow.withdraw_to(token, self.address)
@@ -255,6 +269,15 @@ class Client:
             sender=self.sender,
             market=self.market_facts,
             policy=self.policy,
+        )
+
+    def _check_funds(self, demand: selection.PartialDemand, cost: int, way: Way) -> None:
+        self._ordering.check_funds(
+            demand.token,
+            cost + way.fee,
+            decimals=demand.decimals,
+            symbol=demand.symbol,
+            relayed=way.relayed,
         )
 
     def _agree(

@@ -8,7 +8,8 @@
     |   |-- BudgetTooSmall             no offer can run the job within its budget
     |   |-- NotFound                   no such job, lease, artifact or file here (9)
     |   `-- WalletError                the renter's own account cannot be used (5)
-    |       `-- InsufficientFunds
+    |       |-- InsufficientFunds
+    |       `-- NoRelay                no marketplace node carries this wallet's calls
     |-- OfferRejected                  one offer failed its checks (4)
     |-- NoOffer                        none was left (4)
     |-- TermsRejected                  the signed terms break the renter's policy (3)
@@ -18,6 +19,7 @@
     |   |-- MarketRefused
     |   |-- MarketMisbehaved
     |   |-- ChainFailed
+    |   |-- RelayFailed
     |   |-- OrderDeclined
     |   |-- OrderTimedOut
     |   `-- ProviderFailed
@@ -110,6 +112,15 @@ class InsufficientFunds(WalletError):
     what_to_do = "Fund the address that `gridlease wallet address` prints; nothing has been spent."
 
 
+class NoRelay(WalletError):
+    """The wallet cannot pay the chain's fees, and no marketplace node carries its calls."""
+
+    what_to_do = (
+        "Nothing has been signed. Name another node with --market, allow a higher relay fee with"
+        " --max-relay-fee, or send the chain's own coin to the wallet."
+    )
+
+
 class OfferRejected(GridleaseError):
     """The offer failed its checks."""
 
@@ -172,6 +183,10 @@ class MarketMisbehaved(NetworkFailed):
 
 class ChainFailed(NetworkFailed):
     """The chain did not do what was asked."""
+
+
+class RelayFailed(NetworkFailed):
+    """No marketplace node carried the call to the chain."""
 
 
 class OrderDeclined(NetworkFailed):

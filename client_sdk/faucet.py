@@ -21,18 +21,25 @@ def fund(
     node: MarketNode,
     address: str,
     *,
+    coin: bool = True,
     timeout_s: float = TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Ask the faucet for money and wait until it has been sent.
 
+    Parameters
+    ----------
+    coin:
+        Whether the chain's own coin comes with the tokens.
+
     Raises
     ------
     NetworkFailed
         It refused, failed, or did not send in time.
     """
-    request_id = node.post("/v1/faucet", {"address": address}, anonymous=True).get("request_id")
+    body = {"address": address, "coin": coin}
+    request_id = node.post("/v1/faucet", body, anonymous=True).get("request_id")
     if not isinstance(request_id, str):
         raise MarketMisbehaved(f"{node.url}: a faucet request without an id")
     deadline = clock() + timeout_s

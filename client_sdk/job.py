@@ -87,6 +87,7 @@ class Status:
             "segments_committed": account.committed_segments,
             "segments_paid": account.paid_segments,
             "funded": str(account.funded),
+            "relay_fee": str(account.relay_fee),
             "paid": str(account.paid),
             "refunded": str(account.refunded),
             "slashed": str(account.slashed),
@@ -252,6 +253,8 @@ class Job:
                 raise NotFound(
                     f"{self.id} has ended already", what_to_do="There is nothing to stop."
                 )
+            if self._client.relays.wanted:
+                return self._client.relays.stop(self.terms, first=self._node)
             call = chain.escrow.stop(self.terms.abi_tuple())
             try:
                 return self._client.sender.send(call, f"stop:{self.lease_id}").tx_hash

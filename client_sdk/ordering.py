@@ -114,8 +114,17 @@ class Ordering:
         self._sleep = sleep
         self._clock = clock
 
-    def check_funds(self, token: str, needed: int, *, decimals: int, symbol: str) -> None:
+    def check_funds(
+        self, token: str, needed: int, *, decimals: int, symbol: str, relayed: bool = False
+    ) -> None:
         """Make sure that the account can pay, before anything is uploaded or signed.
+
+        Parameters
+        ----------
+        needed:
+            Relay fee included.
+        relayed:
+            Whether somebody else pays the chain's fees.
 
         Raises
         ------
@@ -132,7 +141,7 @@ class Ordering:
                 f"the wallet {address} holds {has} {symbol}; this lease may take {wants}",
                 what_to_do=f"Send {symbol} to {address}; nothing has been spent.",
             )
-        if gas < GAS_RESERVE_WEI:
+        if gas < GAS_RESERVE_WEI and not relayed:
             raise InsufficientFunds(
                 f"the wallet {address} cannot pay the chain's fees ({gas} wei)",
                 what_to_do=f"Send the chain's own coin to {address}; nothing has been spent.",

@@ -95,6 +95,9 @@ class Policy:
     """Longest time after the opening in which a silent provider keeps the money frozen."""
     max_reserve_segments: int = 0
     """Segments that are paid only for a final checkpoint."""
+    max_relay_fee: int = 250_000
+    """Most that a marketplace node may take for opening one lease, in the token's smallest unit:
+    a quarter of a token with 6 decimals. Only for wallets that send nothing themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,6 +97,7 @@ class MarketNode:
         params: Mapping[str, str | int] | None = None,
         *,
         anonymous: bool = False,
+        patience_s: float | None = None,
     ) -> dict[str, Any]:
         """Answer of a GET as a JSON object.
 
@@ -105,14 +106,21 @@ class MarketNode:
         anonymous:
             Do not log in for this: what is public needs no account, and a node need not know who
             looks.
+        patience_s:
+            In place of the node's own.
         """
-        return self._json("GET", path, anonymous=anonymous, params=params)
+        return self._json("GET", path, anonymous=anonymous, patience_s=patience_s, params=params)
 
     def post(
-        self, path: str, body: Mapping[str, Any], *, anonymous: bool = False
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        anonymous: bool = False,
+        patience_s: float | None = None,
     ) -> dict[str, Any]:
         """Answer of a POST as a JSON object."""
-        return self._json("POST", path, anonymous=anonymous, json=dict(body))
+        return self._json("POST", path, anonymous=anonymous, patience_s=patience_s, json=dict(body))
 
     def delete(self, path: str) -> None:
         """Send a DELETE."""
@@ -172,6 +180,7 @@ class MarketNode:
         *,
         source: Path | None = None,
         anonymous: bool = False,
+        patience_s: float | None = None,
         **options: Any,
     ) -> httpx.Response:
         def send() -> httpx.Response:
@@ -182,7 +191,7 @@ class MarketNode:
                 response = self._send(method, path, source, headers, **options)
             return response
 
-        response = self._patiently(send)
+        response = self._patiently(send, patience_s)
         _check_status(response)
         return response
 
@@ -218,9 +227,10 @@ class MarketNode:
         token = self.token(renew)
         return {"Authorization": f"Bearer {token}"} if token else {}
 
-    def _patiently(self, attempt: Callable[[], T]) -> T:
+    def _patiently(self, attempt: Callable[[], T], patience_s: float | None = None) -> T:
         """Repeat while the node does not answer or is busy, within `patience_s`."""
-        deadline = self.clock() + self.timeouts.patience_s
+        patient_s = self.timeouts.patience_s if patience_s is None else patience_s
+        deadline = self.clock() + patient_s
         pause_s = FIRST_PAUSE_S
         while True:
             try:

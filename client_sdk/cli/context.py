@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,6 +66,23 @@ class Setup:
         Path | None, typer.Option(envvar="GRIDLEASE_WALLET", help="Wallet to use.")
     ] = None
     password_file: PasswordOption = None
+    relay: Annotated[
+        bool | None,
+        typer.Option(
+            "--relay/--no-relay",
+            envvar="GRIDLEASE_RELAY",
+            help="Let marketplace nodes send this wallet's transactions; default: when it cannot"
+            " pay the chain's fees.",
+        ),
+    ] = None
+    max_relay_fee: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GRIDLEASE_MAX_RELAY_FEE",
+            min=0,
+            help="Most that a node may take for opening a lease, in the token's smallest unit.",
+        ),
+    ] = None
 
     def renter_home(self) -> RenterHome:
         """The folder to work with."""
@@ -81,6 +98,7 @@ class Setup:
         from client_sdk.chain.wallet import load_keystore
         from client_sdk.client import Client
         from client_sdk.connection import connect
+        from client_sdk.policy import Policy
 
         connection = connect(
             home=self.home,
@@ -98,7 +116,10 @@ class Setup:
                     what_to_do="Create one with `gridlease wallet new`.",
                 )
             account = load_keystore(path, read_password(self.password_file))
-        return Client(connection=connection, account=account)
+        policy = Policy()
+        if self.max_relay_fee is not None:
+            policy = replace(policy, max_relay_fee=self.max_relay_fee)
+        return Client(connection=connection, account=account, policy=policy, relay=self.relay)
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

@@ -33,7 +33,10 @@ def collect(client: Client, job: Job, status: Status) -> dict[str, str]:
     except (NetworkFailed, NotFound) as error:
         out.print(f"not fetched: {error.message}", markup=False, style="yellow")
     if status.account.refunded or status.account.slashed:
-        client.withdraw(job.terms.token, key=f"end:{job.lease_id}")
+        try:
+            client.withdraw(job.terms.token, key=f"end:{job.lease_id}")
+        except NetworkFailed as error:  # the credit waits; it must not hide how the job ended
+            out.print(f"not withdrawn: {error.message}", markup=False, style="yellow")
     return files
 
 

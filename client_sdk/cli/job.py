@@ -73,6 +73,7 @@ def status(setup: Setup, job: JobArgument = "last", as_json: JsonOption = False)
     def money(amount: int) -> str:
         return f"{format_amount(amount, token.decimals)} {token.symbol}"
 
+    relay = {"relay fee": money(account.relay_fee)} if account.relay_fee else {}
     print_facts(
         {
             "job": now.job_id,
@@ -82,6 +83,7 @@ def status(setup: Setup, job: JobArgument = "last", as_json: JsonOption = False)
             "segments": f"{now.segments_done} done, {account.committed_segments} committed, "
             f"{account.paid_segments} paid, of at most {now.segments}",
             "funded": money(account.funded),
+            **relay,
             "paid": money(account.paid),
             "refunded": money(account.refunded),
             "in escrow": money(account.held),
@@ -108,7 +110,10 @@ def cancel(setup: Setup, job: JobArgument) -> None:
     """Stop a job on the chain: finished segments and at most the running one are paid."""
     with setup.client() as client:
         found = client.job(job)
+        relayed = client.relays.wanted
         tx_hash = found.cancel()
+    if relayed:
+        say("a marketplace node sent the stop, free of charge")
     say(f"stopping {found.id} (transaction 0x{tx_hash.hex()})")
     say("finished segments, and at most the running one, are paid; the rest is refunded")
 

@@ -22,6 +22,10 @@ def new(
     fund: Annotated[
         bool, typer.Option(help="Ask the development market's faucet for money.")
     ] = True,
+    coin: Annotated[
+        bool,
+        typer.Option(help="Ask for the chain's own coin too; without it, market nodes pay fees."),
+    ] = True,
 ) -> None:
     """Make a new account, protected by a password; on a development market, funded at once."""
     from client_sdk.chain.wallet import new_key, save_keystore
@@ -33,7 +37,7 @@ def new(
     say(f"{account.address}")
     error_console().print(f"wallet written to {path}; keep it and its password", markup=False)
     if fund:
-        _fund(setup, str(account.address))
+        _fund(setup, str(account.address), coin=coin)
 
 
 @app.command("import")
@@ -111,9 +115,11 @@ def withdraw(setup: Setup) -> None:
     from client_sdk.protocol.money import format_amount
 
     with setup.client() as client:
+        how = ", sent by a marketplace node, free of charge" if client.relays.wanted else ""
         for token in client.connection.deployment.tokens:
             amount = client.withdraw(token.address, key=secrets.token_hex(8))
-            say(f"{format_amount(amount, token.decimals)} {token.symbol} withdrawn")
+            text = f"{format_amount(amount, token.decimals)} {token.symbol} withdrawn"
+            say(text + how * bool(amount))
 
 
 def _refuse_existing(path: Any) -> None:
@@ -124,7 +130,7 @@ def _refuse_existing(path: Any) -> None:
         )
 
 
-def _fund(setup: Setup, address: str) -> None:
+def _fund(setup: Setup, address: str, *, coin: bool) -> None:
     """Ask the faucet, where there is one; a wallet without money is still a wallet."""
     from client_sdk import faucet
 
@@ -133,7 +139,7 @@ def _fund(setup: Setup, address: str) -> None:
             node = client.markets.nodes[0]
             if not faucet.has_faucet(node):
                 return
-            faucet.fund(node, address)
+            faucet.fund(node, address, coin=coin)
     except GridleaseError as error:
         error_console().print(f"not funded: {error.message}", markup=False, style="yellow")
         return

@@ -26,7 +26,10 @@ WINDOW_S = 20
 COMMIT_GRACE_S = 15
 DISPUTE_TIMEOUT_S = 20
 OPEN_WITHIN_S = 90
+COLLECT_INTERVAL_S = 60
 PRICE_PER_HOUR = "0.60"
+RELAY = {"tUSD": {"open_fee": 1_000, "min_withdrawal": 1, "min_collect": 100}}
+"""For what the node carries renters' calls, and from what on it collects shares: smallest units."""
 STAKE = "100"
 
 CHAIN = ("anvil", "valkey")
@@ -128,6 +131,8 @@ class Services:
             "relayer_key_file": str(key_file(self.folder.keys, "relayer")),
             "faucet_key_file": str(key_file(self.folder.keys, "deployer")),
             "publish_rpc_url": True,
+            "relay": RELAY,
+            "collect_interval_s": COLLECT_INTERVAL_S,
         }
         return {"market": market} | {
             name: self._worker_config(name, role) for name, role in WORKERS.items()

@@ -128,12 +128,19 @@ def new_renter(
     home: Path,
     *,
     funded: bool = True,
+    coin: bool = True,
     account: LocalAccount | None = None,
     markets: tuple[str, ...] = (),
     policy: Policy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Renter:
-    """Make an account, and fund it from the faucet; or take one that has money already."""
+    """Make an account, and fund it from the faucet; or take one that has money already.
+
+    Parameters
+    ----------
+    coin
+        Whether the chain's own coin comes with the tokens.
+    """
     funded = funded and account is None
     account = account or new_key()
     password = secrets.token_hex(16)
@@ -149,7 +156,7 @@ def new_renter(
     )
     client = Client(connection=connection, account=account, policy=policy, transport=transport)
     if funded:
-        faucet.fund(client.markets.nodes[0], client.address, timeout_s=120)
+        faucet.fund(client.markets.nodes[0], client.address, coin=coin, timeout_s=120)
     return Renter(client, home, password_file)
 
 

@@ -9,6 +9,7 @@ from contracts.events import (
     Committed,
     DisputeTimedOut,
     Opened,
+    RelayerPaid,
     Ruled,
     Settled,
     Stopped,
@@ -49,6 +50,15 @@ def settled(log, paid, provider, treasury, pool):
 def test_when_nothing_happened_then_nothing_moved():
     account = account_of(TERMS, [])
     assert (account.funded, account.paid, account.cause, account.movements) == (0, 0, None, ())
+
+
+def test_when_somebody_sent_the_opening_then_its_fee_is_told_besides_the_lease():
+    log = Log()
+    account = account_of(TERMS, [opened(log), log(RelayerPaid, relayer=AUDITOR, amount=700)])
+    assert (account.funded, account.relay_fee, account.held) == (TERMS.cost, 700, TERMS.cost)
+    assert [(move.what, move.to, move.amount) for move in account.movements][1:] == [
+        ("relay fee", AUDITOR, 700)
+    ]
 
 
 def test_when_a_lease_completes_then_paid_and_refunded_are_what_was_funded():

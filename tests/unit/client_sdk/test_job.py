@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
 import pytest
@@ -84,11 +85,24 @@ class Sender:
 
 
 @dataclass
+class Carriers:
+    """Nodes that carry calls, for a wallet that needs it."""
+
+    wanted: bool = False
+    stopped: list[Any] = field(default_factory=list)
+
+    def stop(self, terms, *, first):
+        self.stopped.append((terms, first))
+        return b"\x0e" * 32
+
+
+@dataclass
 class Client:
     home: RenterHome
     chain: Chain
     sender: Sender
     markets: Markets
+    relays: Carriers
     account = RENTER
 
 
@@ -120,7 +134,7 @@ def make(tmp_path, chain, terms=TERMS):
     markets = Markets(
         [node.node], facts=FakeFacts(), domain=DOMAIN, market=MARKET_FACTS, policy=Policy()
     )
-    client = Client(RenterHome(tmp_path), chain, Sender(), markets)
+    client = Client(RenterHome(tmp_path), chain, Sender(), markets, Carriers())
     record = JobRecord(
         job_id=JOB_ID,
         order_id="ord_1",
@@ -253,6 +267,14 @@ def test_when_the_job_is_cancelled_then_the_lease_is_stopped_once(tmp_path):
     job, _, client = make(tmp_path, Chain())
     assert job.cancel() == b"\x0d" * 32
     assert client.sender.sent == [("LeaseEscrow.stop", f"stop:{to_hex(LEASE_ID)}")]
+
+
+def test_when_the_wallet_cannot_pay_the_chain_then_a_node_carries_the_stop(tmp_path):
+    job, node, client = make(tmp_path, Chain())
+    client.relays.wanted = True
+    assert job.cancel() == b"\x0e" * 32
+    assert client.relays.stopped == [(TERMS, node.node)]
+    assert client.sender.sent == []
 
 
 def test_when_the_job_has_ended_then_there_is_nothing_to_cancel(tmp_path):
