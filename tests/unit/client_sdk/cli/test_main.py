@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from importlib.metadata import EntryPoint, version
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,16 +15,27 @@ from typer.testing import CliRunner
 from client_sdk.chain import errors as chain_errors
 from client_sdk.chain.deployment import Deployment, TokenInfo, save_deployment
 from client_sdk.cli import main
+from client_sdk.cli.context import Setup
 from client_sdk.cli.foreign import foreign
 from client_sdk.cli.job import printable
 from client_sdk.embedded.layout import DataFolder
 from client_sdk.errors import ChainFailed, ExitCode, InputRejected, InsufficientFunds, WalletError
 from client_sdk.home import write_private
+from client_sdk.policy import Policy
 from client_sdk.protocol.errors import MoneyError
 from tests.support.sdk import ARBITER, ESCROW, RENTER, TOKEN
 
 RUNNER = CliRunner()
-VARIABLES = ("HOME", "MARKETS", "RPC_URL", "DEPLOYMENT", "WALLET", "PASSWORD_FILE")
+VARIABLES = (
+    "HOME",
+    "MARKETS",
+    "RPC_URL",
+    "DEPLOYMENT",
+    "WALLET",
+    "PASSWORD_FILE",
+    "RELAY",
+    "MAX_RELAY_FEE",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +216,30 @@ def test_when_the_chain_does_not_answer_then_it_is_a_network_failure(deployed, h
     result = gridlease("wallet", "balance", *deployed)
     assert result.exit_code == ExitCode.NETWORK
     assert "127.0.0.1:1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted", "most"),
+    [({}, None, Policy().max_relay_fee), ({"relay": False, "max_relay_fee": 7}, False, 7)],
+)
+def test_when_relaying_is_chosen_then_the_client_keeps_to_it(
+    deployed, home, password, options, wanted, most
+):
+    make_wallet(home, "secret")
+    setup = Setup(
+        home=home,
+        market=[deployed[1]],
+        rpc_url=deployed[3],
+        password_file=Path(password[1]),
+        **options,
+    )
+    with setup.client() as client:
+        assert client.policy.max_relay_fee == most
+        if wanted is None:
+            with pytest.raises(ChainFailed, match="balance"):  # it depends on what it holds
+                _ = client.relays.wanted
+        else:
+            assert client.relays.wanted is wanted
 
 
 def test_when_nothing_runs_then_down_says_so():
