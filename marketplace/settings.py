@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     """How long after a lease could be settled or closed the node does it itself."""
     relay: dict[str, RelayRates] = Field(default_factory=dict)
     """By the symbol of a token of the deployment: what is not named is not relayed."""
-    relays_per_hour: int = Field(default=60, gt=0)
+    relays_per_hour: int = Field(default=120, gt=0)
     """Calls that this node carries for one account."""
     collect_interval_s: int = Field(default=3_600, gt=0)
     """How often this node looks whether shares are worth collecting."""

@@ -36,6 +36,8 @@ from marketplace.outbox.kinds import ASKED, RELAY_OPEN, RELAY_STOP, RELAY_WITHDR
 from marketplace.relays.schemas import AuthorizationBody, RelayAnswer
 from marketplace.settings import RelayRates
 
+MAX_FEE = (1 << 96) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -81,6 +83,8 @@ def opening(
             f"The relay fee is {authorization.relay_fee}; this node asks {least}.",
             open_fee=str(least),
         )
+    if int(authorization.relay_fee) > MAX_FEE:
+        raise RelayRefused("The relay fee does not fit in 96 bits.")
     moment = int(now.timestamp())
     if min(authorization.valid_before - 1, terms.open_by) < moment:
         raise RelayRefused("The time to open this lease is over.")

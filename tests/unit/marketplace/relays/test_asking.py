@@ -116,6 +116,7 @@ async def test_when_the_authorization_is_another_then_so_is_the_request(world: W
     [
         ({"relay_fee": str(FEE - 1)}, "relay_fee_too_low"),
         ({"valid_before": 1_700_000_000}, "relay_refused"),
+        ({"relay_fee": "9" * 29}, "relay_refused"),
         ({"relay_fee": "-1"}, "request_invalid"),
         ({"signature": "0x11"}, "request_invalid"),
     ],
