@@ -289,7 +289,7 @@ class Relays:
     def _carry(self, call: _Call, advice: str) -> Event:
         """Ask node after node until the chain shows what was asked for."""
         if not call.asks:  # it was done before: only its confirmations are waited for
-            return self._wait(call, lambda: None, call.until)
+            return self._wait(call, lambda: None, call.until, "the chain")
         reasons = []
         for number, (node, body) in enumerate(call.asks):
             now = self._clock()
@@ -326,12 +326,9 @@ class Relays:
             why = str(told.get("refusal") or told.get("problem"))[:80]
             raise RelayFailed(f"{node.url}: {state} ({why})")
 
-        try:
-            return self._wait(call, look, until)
-        except TimeoutError:
-            raise RelayFailed(f"{node.url} did not bring it to the chain in time") from None
+        return self._wait(call, look, until, node.url)
 
-    def _wait(self, call: _Call, look: Callable[[], None], until: float) -> Event:
+    def _wait(self, call: _Call, look: Callable[[], None], until: float, who: str) -> Event:
         """Watch the chain until it shows the effect under enough blocks.
 
         What is in a block already needs nobody's word; only before that the node is looked at.
@@ -348,7 +345,7 @@ class Relays:
             if found is None:
                 look()
             if self._clock() >= until + (CONFIRM_S if found is not None else 0):
-                raise TimeoutError
+                raise RelayFailed(f"{who} did not confirm it in time")
             self._sleep(POLL_S)
 
 

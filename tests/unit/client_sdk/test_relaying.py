@@ -286,7 +286,7 @@ def test_when_nodes_stay_silent_then_it_is_waited_until_nothing_can_be_opened_an
     chain = Chain()
     nodes = Node(chain), Node(chain, "b")
     made = relays(chain, *nodes)
-    with pytest.raises(RelayFailed, match=r"a\.test did not bring .*b\.test did not bring"):
+    with pytest.raises(RelayFailed, match=r"a\.test did not confirm .*b\.test did not confirm"):
         made.open(AGREED, way(*nodes))
     assert made.clock.time >= TERMS.open_by + 1 - NOW
 
@@ -351,7 +351,7 @@ def test_when_nobody_stops_it_then_it_is_said_in_time():
     chain = Chain()
     nodes = Node(chain), Node(chain, "b", status=404)
     made = relays(chain, *nodes)
-    with pytest.raises(RelayFailed, match="did not bring it"):
+    with pytest.raises(RelayFailed, match="did not confirm it"):
         made.stop(TERMS, first=nodes[0].node)
     assert made.clock.time <= CALL_TIMEOUT_S
 
@@ -362,6 +362,15 @@ def test_when_the_lease_was_stopped_before_then_nobody_is_asked():
     node = Node(chain)
     assert relays(chain, node).stop(TERMS, first=node.node) == b"\x01" * 32
     assert node.asked == []
+
+
+def test_when_the_chain_stands_still_then_it_is_not_waited_for_ever():
+    chain = Chain(stopped_at=5)
+    chain.put(Stopped, lease_id=LEASE_ID, stopped_at=5)
+    made = relays(chain, Node(chain))
+    made._sleep = lambda seconds: setattr(made.clock, "time", 1e9)
+    with pytest.raises(RelayFailed, match="the chain did not confirm it in time"):
+        made.stop(TERMS, first=made._nodes[0])
 
 
 def test_when_credit_is_withdrawn_then_only_the_own_withdrawal_counts():
