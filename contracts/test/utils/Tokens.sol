@@ -44,28 +44,83 @@ contract FeeToken is PlainToken {
     }
 }
 
-/// @notice Gives more than it was asked for.
-contract GenerousToken is PlainToken {
+/// @notice Behaves until it is told how not to. Takes any permit and any authorization.
+contract MoodyToken is PlainToken {
+    enum Mood {
+        Plain,
+        /// Keeps one unit of each transfer.
+        Fee,
+        /// Gives one unit more than it was asked for.
+        Generous,
+        /// Takes from the receiver what it should give.
+        Thieving,
+        /// Does nothing, and says so by `false`.
+        ReturnsFalse,
+        Paused,
+        BurnsGas
+    }
+
+    error IsPaused();
+
+    Mood private _mood;
+
+    function setMood(Mood mood) external {
+        _mood = mood;
+    }
+
+    function permit(
+        address owner,
+        address spender,
+        uint256 value,
+        uint256,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        allowance[owner][spender] = value;
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _move(from, to, value);
+    }
+
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
+        if (_mood == Mood.ReturnsFalse) return false;
+        if (_mood == Mood.Paused) revert IsPaused();
+        while (_mood == Mood.BurnsGas) {}
+        if (_mood == Mood.Thieving) return super._move(to, from, 1);
         balanceOf[from] -= amount;
-        balanceOf[to] += amount + 1;
+        if (_mood == Mood.Fee) --amount;
+        if (_mood == Mood.Generous) ++amount;
+        balanceOf[to] += amount;
         return true;
     }
 }
 
-/// @notice Takes from the receiver when it should give.
-contract ThievingToken is PlainToken {
+/// @notice Balances change without a transfer.
+contract RebasingToken is PlainToken {
+    function rebase(address account, uint256 numerator, uint256 denominator) external {
+        balanceOf[account] = balanceOf[account] * numerator / denominator;
+    }
+}
+
+/// @notice Holds amounts of 96 bits, and refuses larger ones, as some voting tokens do.
+contract SmallToken is PlainToken {
+    error TooLarge(uint256 amount);
+
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
-        balanceOf[from] += amount;
-        if (balanceOf[to] != 0) --balanceOf[to];
-        return true;
-    }
-}
-
-/// @notice Does nothing and says so by `false`.
-contract RefusingToken is PlainToken {
-    function _move(address, address, uint256) internal pure override returns (bool) {
-        return false;
+        if (amount > type(uint96).max) revert TooLarge(amount);
+        return super._move(from, to, amount);
     }
 }
 
@@ -90,7 +145,7 @@ contract SilentToken {
     }
 }
 
-/// @notice Refuses to pay one account.
+/// @notice Moves nothing to or from one account.
 contract DenyingToken is PlainToken {
     error Denied(address account);
 
@@ -101,12 +156,12 @@ contract DenyingToken is PlainToken {
     }
 
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
-        if (to == denied) revert Denied(to);
+        if (to == denied || from == denied) revert Denied(denied);
         return super._move(from, to, amount);
     }
 }
 
-/// @notice Calls back while it moves, once, and keeps what the call returned.
+/// @notice Calls back while it works, once, and keeps what the call returned.
 contract ReentrantToken is PlainToken {
     address private _target;
     bytes private _call;
@@ -120,11 +175,41 @@ contract ReentrantToken is PlainToken {
         called = false;
     }
 
+    function permit(
+        address owner,
+        address spender,
+        uint256 value,
+        uint256,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _callBack();
+        allowance[owner][spender] = value;
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _move(from, to, value);
+    }
+
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
-        if (_target != address(0) && !called) {
-            called = true;
-            (succeeded, result) = _target.call(_call);
-        }
+        _callBack();
         return super._move(from, to, amount);
+    }
+
+    function _callBack() private {
+        if (_target == address(0) || called) return;
+        called = true;
+        (succeeded, result) = _target.call(_call);
     }
 }

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
+import {ConsentTest} from "../utils/ConsentTest.sol";
+import {vm} from "../utils/Vm.sol";
+
+// Attacks on how a lease ends. Each test says what a simpler rule would give.
+// ├── stop just before a commit
+// └── reserve paid without saving
+contract EndingAttacksTest is ConsentTest {
+    uint16 private constant RESERVE = 3;
+    uint16 private constant FREE = SEGMENTS - RESERVE;
+
+    // ---------------------------------------------------------------------- stop before a commit
+
+    /// @dev Naive: a stop ends the commits. The renter waits until it has the checkpoint, sees the
+    /// provider's commit in the mempool, and has its stop mined before it: the work is done, and
+    /// nothing is paid.
+    function test_stopJustBeforeACommit_takesNothingFromTheProvider() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        vm.warp(START + 50);
+        _stop(terms);
+        _commit(terms, 5);
+        // The final commit is told from the stop by its time: a second later, also in one block.
+        vm.warp(START + 51 + WINDOW);
+        vm.prank(STRANGER);
+        escrow.close(terms);
+        vm.assertEq(escrow.leaseOf(leaseId).paid, 5, "all five are paid");
+        _assertCredits(_paid(5, COST - 5 * uint256(PRICE)));
+    }
+
+    /// @dev Naive: the same, with a stop that a relayer brings in the last second in which it can
+    /// come, and a commit that was on its way for a while.
+    function test_stopJustBeforeACommit_leavesTheWholeGrace() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        vm.warp(START + 50);
+        bytes memory consent = _signature(RENTER_KEY, escrow.stopDigest(leaseId));
+        vm.prank(STRANGER);
+        escrow.stopFor(terms, consent);
+        vm.warp(START + 50 + GRACE);
+        // The renter may not close over it either.
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IEscrowTypes.BeforeCloseTime.selector, START + 50 + GRACE, START + 50 + GRACE
+            )
+        );
+        _close(renter, terms);
+        // Five were finished, the sixth was running.
+        _commit(terms, 6);
+        vm.warp(START + 50 + GRACE + WINDOW);
+        vm.prank(STRANGER);
+        escrow.close(terms);
+        vm.assertEq(escrow.leaseOf(leaseId).paid, 6, "all six are paid");
+    }
+
+    /// @dev Naive, the other way round: the grace is open for whatever the provider commits in it.
+    /// It would go on with the whole job after the stop.
+    function test_stopJustBeforeACommit_isNoLicenceToGoOn() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        _open(terms);
+        vm.warp(START + 50);
+        _stop(terms);
+        vm.warp(START + 50 + GRACE);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrowTypes.CommitTooFast.selector, 7, 7 * MIN_SEGMENT, 60)
+        );
+        _commit(terms, 7);
+        _commit(terms, 6);
+        vm.expectPartialRevert(IEscrowTypes.FinalCommitMade.selector);
+        _commit(terms, 7);
+    }
+
+    // ------------------------------------------------------------------------ reserve, not saved
+
+    /// @dev Naive: the last segments are paid like all others. A provider that deletes its
+    /// checkpoints, or never saved one, would be paid for a training whose result nobody has.
+    function test_reserveWithoutSaving_isNotPaidWithoutTheFinalCheckpoint() external {
+        IEscrowTypes.Terms memory terms = _reserved(SEGMENTS - 1);
+        vm.warp(START + 100 + WINDOW);
+        escrow.settle(terms);
+        _close(PROVIDER, terms);
+        _assertCredits(_paid(FREE, RESERVE * uint256(PRICE)));
+    }
+
+    /// @dev Naive: the final commit is enough. Its root says nothing about whether the checkpoint
+    /// can be fetched.
+    function test_reserveWithoutSaving_isNotPaidForACheckpointThatNobodyCanFetch() external {
+        IEscrowTypes.Terms memory terms = _reserved(SEGMENTS);
+        vm.prank(ARBITER);
+        escrow.attestUnretrievable(terms, SEGMENTS - 1);
+        vm.warp(START + 100 + WINDOW);
+        _close(PROVIDER, terms);
+        _assertCredits(_paid(FREE, RESERVE * uint256(PRICE)));
+        // For that alone nobody is slashed.
+        _assertStake(STAKE, 0, 0);
+    }
+
+    /// @dev Naive: good segments are paid whatever follows them. A fake final checkpoint would be
+    /// worth the reserve of the good ones before it.
+    function test_reserveWithoutSaving_isNotPaidForAFakeFinalCheckpoint() external {
+        IEscrowTypes.Terms memory terms = _reserved(SEGMENTS);
+        _challenge(CHALLENGER, terms, SEGMENTS - 1);
+        _rule(terms, true, SEGMENTS - 1);
+        vm.assertEq(escrow.leaseOf(escrow.leaseIdOf(terms)).paid, FREE, "paid");
+    }
+
+    /// @dev Naive: a timeout splits what is below the challenged segment, the reserve too.
+    function test_reserveWithoutSaving_isNotSplitByATimeout() external {
+        IEscrowTypes.Terms memory terms = _reserved(SEGMENTS);
+        _challenge(CHALLENGER, terms, SEGMENTS - 1);
+        vm.warp(START + 100 + DISPUTE_TIMEOUT);
+        escrow.timeoutDispute(terms);
+        vm.assertEq(_credits().renter, COST - FREE * uint256(PRICE) / 2, "renter");
+    }
+
+    // ------------------------------------------------------------------------------------- tools
+
+    function _reserved(uint16 upTo) private returns (IEscrowTypes.Terms memory terms) {
+        terms = _terms();
+        (terms.reserveSegments, terms.firstCommitWithin) = (RESERVE, 200);
+        _open(terms);
+        vm.warp(START + 100);
+        _commit(terms, upTo);
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
+import {EscrowTest} from "./EscrowTest.sol";
+import {vm} from "./Vm.sol";
+
+/// @notice The market of EscrowTest with all that its renter can sign.
+abstract contract ConsentTest is EscrowTest {
+    bytes32 private constant PERMIT_TYPEHASH = keccak256(
+        "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
+    );
+    bytes32 private constant RECEIVE_TYPEHASH = keccak256(
+        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
+        "uint256 validBefore,bytes32 nonce)"
+    );
+
+    function _allow(uint256 amount) internal {
+        vm.prank(renter);
+        token.approve(address(escrow), amount);
+    }
+
+    function _permit(uint256 value) internal view returns (IEscrowTypes.Permit memory permit) {
+        (permit.value, permit.deadline) = (value, START + 100);
+        uint256 nonce = token.nonces(renter);
+        bytes32 structHash = keccak256(
+            abi.encode(PERMIT_TYPEHASH, renter, address(escrow), value, nonce, permit.deadline)
+        );
+        (permit.v, permit.r, permit.s) = vm.sign(RENTER_KEY, _tokenDigest(structHash));
+    }
+
+    /// @dev Over the lease's cost and the fee, with the lease's id as its nonce.
+    function _authorization(IEscrowTypes.Terms memory terms, uint96 fee)
+        internal
+        view
+        returns (IEscrowTypes.Authorization memory authorization)
+    {
+        (authorization.relayFee, authorization.validBefore) = (fee, START + 100);
+        uint256 value = uint256(terms.pricePerSegment) * terms.segments + fee;
+        bytes32 nonce = escrow.leaseIdOf(terms);
+        bytes32 structHash = keccak256(
+            abi.encode(RECEIVE_TYPEHASH, renter, address(escrow), value, 0, START + 100, nonce)
+        );
+        (authorization.v, authorization.r, authorization.s) =
+            vm.sign(RENTER_KEY, _tokenDigest(structHash));
+    }
+
+    function _tokenDigest(bytes32 structHash) internal view returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
+    }
+
+    function _consent(bytes32 leaseId, IEscrowTypes.Source source, uint96 fee)
+        internal
+        view
+        returns (bytes memory)
+    {
+        return _signature(RENTER_KEY, escrow.openingDigest(leaseId, source, fee));
+    }
+
+    /// @dev An order that the terms of EscrowTest keep to the last unit.
+    function _order() internal view returns (IEscrowTypes.Order memory) {
+        return IEscrowTypes.Order({
+            renter: renter,
+            token: address(token),
+            arbiter: ARBITER,
+            jobHash: keccak256("job"),
+            listingId: listingId,
+            offer: keccak256("offer"),
+            hardwareClass: CLASS,
+            maxPricePerHour: 1,
+            maxPricePerSegment: PRICE,
+            budget: uint96(COST),
+            minStake: BOND,
+            maxDurationS: MAX_DURATION,
+            minWindow: WINDOW,
+            segments: SEGMENTS,
+            verification: 1,
+            expiresAt: uint40(START + 900),
+            nonce: 1
+        });
+    }
+
+    function _signOrder(IEscrowTypes.Order memory order) internal view returns (bytes memory) {
+        return _signature(RENTER_KEY, escrow.orderDigest(order));
+    }
+
+    function _openForCall(
+        IEscrowTypes.Terms memory terms,
+        bytes memory signature,
+        IEscrowTypes.Order memory order,
+        bytes memory orderSignature
+    ) internal view returns (bytes memory) {
+        IEscrowTypes.Source source = IEscrowTypes.Source.Allowance;
+        IEscrowTypes.Terms[] memory none = new IEscrowTypes.Terms[](0);
+        return
+            abi.encodeCall(escrow.openFor, (terms, signature, order, orderSignature, source, none));
+    }
+
+    function _challengeDigest(bytes32 leaseId, uint16 segment, IEscrowTypes.Source source)
+        internal
+        view
+        returns (bytes32)
+    {
+        return escrow.challengeDigest(leaseId, segment, source, 1);
+    }
+
+    function _challengeFromCall(
+        IEscrowTypes.Terms memory terms,
+        uint16 segment,
+        IEscrowTypes.Source source,
+        address challenger,
+        bytes memory consent
+    ) internal view returns (bytes memory) {
+        return abi.encodeCall(
+            escrow.challengeFrom, (terms, segment, source, challenger, 1, consent)
+        );
+    }
+
+    /// @dev Calls, and hands on the reason of a refusal.
+    function _send(address caller, bytes memory data) internal {
+        vm.prank(caller);
+        (bool done, bytes memory reason) = address(escrow).call(data);
+        if (done) return;
+        assembly ("memory-safe") {
+            revert(add(reason, 32), mload(reason))
+        }
+    }
+}
