@@ -2,18 +2,18 @@
 pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
-import {EscrowTest} from "./utils/EscrowTest.sol";
+import {ConsentTest} from "./utils/ConsentTest.sol";
 import {vm} from "./utils/Vm.sol";
 
 /// @notice Gas of the main calls, each its own transaction, with its base cost and call data.
 /// "steady" is what a market in use pays: its parties have credits, and the slots are not new.
 /// The figures are kept in `snapshots/GasTest.json`, and a change of any of them fails the test;
-/// `npm run gas` prints and rewrites them.
+/// `npm run gas` prints and rewrites them. Their limits are in tests/bench/escrow_gas.py.
 /// forge-config: default.isolate = true
 /// forge-config: lite.isolate = true
 /// forge-config: ci.isolate = true
 /// forge-config: soak.isolate = true
-contract GasTest is EscrowTest {
+contract GasTest is ConsentTest {
     event GasUsed(string name, uint256 gas);
 
     function test_gas_listing() external {
@@ -99,29 +99,79 @@ contract GasTest is EscrowTest {
         _measure("openFrom credit, with consent");
         terms.nonce = 2;
         signature = _sign(terms);
-        IEscrowTypes.Authorization memory authorization = _authorization(terms);
+        IEscrowTypes.Authorization memory authorization = _authorization(terms, 0);
         vm.prank(STRANGER);
         escrow.openWithAuthorization(terms, signature, authorization);
         _measure("openWithAuthorization");
     }
 
-    function test_gas_settleMany() external {
-        vm.prank(PROVIDER);
-        escrow.stake(address(token), 20 * uint256(BOND));
+    function test_gas_permit() external {
         _warmCredits();
+        IEscrowTypes.Terms memory terms = _terms();
+        // The second: the token's counter of permits is not new.
+        for (uint64 i = 1; i < 3; ++i) {
+            terms.nonce = i;
+            _allow(0);
+            bytes memory signature = _sign(terms);
+            IEscrowTypes.Permit memory permit = _permit(COST);
+            vm.prank(renter);
+            escrow.openWithPermit(terms, signature, permit);
+        }
+        _measure("openWithPermit, steady");
+    }
+
+    function test_gas_order() external {
+        _warmCredits();
+        IEscrowTypes.Terms memory terms = _terms();
+        IEscrowTypes.Order memory order = _order();
+        (order.budget, order.segments) = (uint96(2 * COST), 2 * SEGMENTS);
+        bytes memory consent = _signOrder(order);
+        for (uint64 i = 1; i < 3; ++i) {
+            terms.nonce = i;
+            _send(STRANGER, _openForCall(terms, _sign(terms), order, consent));
+            _measure(i == 1 ? "openFor, first of the order" : "openFor, steady");
+        }
+    }
+
+    function test_gas_settleMany() external {
+        IEscrowTypes.Terms[] memory all = _oneProvider();
+        _commitAll(all, 4);
+        _settleAll(all);
+        _measure("settleMany of 10, steady");
+    }
+
+    /// @dev Opened, committed once, settled and closed among ten: all that a lease needs.
+    function test_gas_wholeLife() external {
+        IEscrowTypes.Terms[] memory all = _oneProvider();
+        uint256 opening = _measure("open, one of ten");
+        _commitAll(all, SEGMENTS);
+        uint256 committing = _measure("commit, one of ten");
+        _settleAll(all);
+        uint256 settling = _measure("settleMany of 10 that completes, one provider");
+        string memory name = "open, commit, and a tenth of settleMany that completes";
+        uint256 life = opening + committing + settling / all.length;
+        vm.snapshotValue(name, life);
+        emit GasUsed(name, life);
+    }
+
+    function test_gas_tenProviders() external {
         IEscrowTypes.Terms[] memory all = new IEscrowTypes.Terms[](10);
-        for (uint64 i = 0; i < all.length; ++i) {
-            all[i] = _terms();
-            all[i].nonce = 10 + i;
+        for (uint160 i = 0; i < all.length; ++i) {
+            address provider = address(0x5000 + i);
+            _fund(provider);
+            vm.prank(provider);
+            bytes32 listed = escrow.list(CLASS, address(token), 1, operator, DOCUMENT);
+            vm.prank(provider);
+            escrow.stake(address(token), STAKE);
+            all[i] = _meteredTerms();
+            (all[i].provider, all[i].listingId) = (provider, listed);
+            _earnFirst(all[i]);
+            (all[i].window, all[i].firstCommitWithin) = (WINDOW, 200);
             _open(all[i]);
         }
-        vm.warp(START + 50);
-        for (uint256 i = 0; i < all.length; ++i) {
-            _commit(all[i], 4);
-        }
-        vm.warp(START + 50 + WINDOW);
-        escrow.settleMany(all);
-        _measure("settleMany of 10, steady");
+        _commitAll(all, SEGMENTS);
+        _settleAll(all);
+        _measure("settleMany of 10 that completes, ten providers");
     }
 
     function test_gas_dispute() external {
@@ -183,34 +233,45 @@ contract GasTest is EscrowTest {
 
     /// @dev Gives every receiver a credit.
     function _warmCredits() private {
-        IEscrowTypes.Terms memory terms = _meteredTerms();
+        _earnFirst(_meteredTerms());
+    }
+
+    /// @dev A lease of its own that pays something to each of its parties.
+    function _earnFirst(IEscrowTypes.Terms memory terms) private {
+        uint64 nonce = terms.nonce;
         terms.nonce = 1000;
         _open(terms);
         escrow.settleVoucher(terms, 1, _voucher(terms, 1));
-        _close(PROVIDER, terms);
+        _close(terms.provider, terms);
+        terms.nonce = nonce;
     }
 
-    function _authorization(IEscrowTypes.Terms memory terms)
-        private
-        view
-        returns (IEscrowTypes.Authorization memory authorization)
-    {
-        bytes32 typeHash = keccak256(
-            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
-            "uint256 validBefore,bytes32 nonce)"
-        );
-        uint256 value = uint256(terms.pricePerSegment) * terms.segments;
-        bytes32 leaseId = escrow.leaseIdOf(terms);
-        bytes32 structHash = keccak256(
-            abi.encode(typeHash, renter, address(escrow), value, 0, START + 100, leaseId)
-        );
-        bytes32 digest =
-            keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
-        authorization.validBefore = START + 100;
-        (authorization.v, authorization.r, authorization.s) = vm.sign(RENTER_KEY, digest);
+    function _oneProvider() private returns (IEscrowTypes.Terms[] memory all) {
+        vm.prank(PROVIDER);
+        escrow.stake(address(token), 20 * uint256(BOND));
+        _warmCredits();
+        all = new IEscrowTypes.Terms[](10);
+        for (uint64 i = 0; i < all.length; ++i) {
+            all[i] = _terms();
+            (all[i].nonce, all[i].firstCommitWithin) = (10 + i, 200);
+            _open(all[i]);
+        }
     }
 
-    function _measure(string memory name) private {
-        emit GasUsed(name, vm.snapshotGasLastCall(name));
+    function _commitAll(IEscrowTypes.Terms[] memory all, uint16 upTo) private {
+        vm.warp(START + 100);
+        for (uint256 i = 0; i < all.length; ++i) {
+            _commit(all[i], upTo);
+        }
+    }
+
+    function _settleAll(IEscrowTypes.Terms[] memory all) private {
+        vm.warp(START + 100 + WINDOW);
+        vm.assertEq(escrow.settleMany(all), all.length, "settled");
+    }
+
+    function _measure(string memory name) private returns (uint256 gas) {
+        gas = vm.snapshotGasLastCall(name);
+        emit GasUsed(name, gas);
     }
 }

@@ -1,0 +1,211 @@
+"""Gas of the escrow's main calls against their limits, and beside other escrows.
+
+Nothing is measured here: forge did (``npm run gas``), and fails when a figure changes.
+Ours are whole transactions, with call data and the 21,000 that each costs. What others published,
+or their own tests show, is gas of execution: 21,000 is added to each of their transactions.
+
+``python -m tests.bench escrow_gas`` prints the tables, ``python -m tests.bench.escrow_gas --docs``
+writes them into docs/escrow/gas.md; exit code 1 above a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+SNAPSHOT: Final = ROOT / "contracts" / "snapshots" / "GasTest.json"
+PAGE: Final = ROOT / "docs" / "escrow" / "gas.md"
+BASE: Final = 21_000
+LIFE: Final = "open, commit, and a tenth of settleMany that completes"
+ONE_PROVIDER: Final = "settleMany of 10 that completes, one provider"
+TEN_PROVIDERS: Final = "settleMany of 10 that completes, ten providers"
+# Raised when security needs more, with the reason in the changelog.
+LIMITS: Final = {
+    "open": 105_000,
+    "openWithAuthorization": 132_000,
+    "open, the chain's own coin": 88_000,
+    "commit that pays the one before, steady": 62_000,
+    ONE_PROVIDER: 10 * 30_000,
+    TEN_PROVIDERS: 10 * 36_000,
+    "close with refund by a stranger, steady": 50_000,
+    LIFE: 200_000,
+}
+OTHERS: Final = ("Base Commerce Payments", "Sablier Flow", "Lilypad", "Prime Intellect")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one may want from an escrow, and what it costs.
+
+    Attributes
+    ----------
+    ours
+        What to call it, and its name in the snapshot.
+    others
+        For each of `OTHERS`, its call and the gas of its execution; several calls are several
+        transactions, all of which it takes.
+    """
+
+    what: str
+    ours: tuple[tuple[str, str], ...]
+    others: Mapping[str, tuple[tuple[str, int], ...]]
+
+
+STEPS: Final = (
+    Step(
+        "a machine on the market",
+        (("list", "list, document of 1 KiB"), ("stake", "stake, steady")),
+        {"Prime Intellect": (("registerProvider", 224_000), ("addComputeNode", 257_000))},
+    ),
+    Step(
+        "money in, approved token",
+        (("open", "open"),),
+        {
+            "Sablier Flow": (("create", 124_332), ("deposit", 37_549)),
+            "Lilypad": (
+                ("setDeal", 330_000),
+                ("acceptJobPayment", 85_000),
+                ("acceptResourceProviderCollateral", 83_000),
+            ),
+        },
+    ),
+    Step(
+        "money in, by signature",
+        (("openWithAuthorization", "openWithAuthorization"),),
+        {"Base Commerce Payments": (("authorize", 155_657),)},
+    ),
+    Step(
+        "work claimed",
+        (("commit", "commit, first of the lease"),),
+        {"Lilypad": (("saveResult", 99_000),), "Prime Intellect": (("submitWork", 227_000),)},
+    ),
+    Step(
+        "a part paid",
+        (("settle", "settle, steady"),),
+        {
+            "Base Commerce Payments": (("capture", 69_915),),
+            "Sablier Flow": (("withdraw", 40_995),),
+            "Lilypad": (("handleJobCompletion", 242_000),),
+            "Prime Intellect": (("claimRewards", 102_000),),
+        },
+    ),
+    Step(
+        "money back",
+        (("close", "close with refund, steady"),),
+        {
+            "Base Commerce Payments": (("void", 55_079),),
+            "Sablier Flow": (("refund", 25_226),),
+        },
+    ),
+    Step(
+        "work refused",
+        (("rule", "rule, fraud"),),
+        {
+            "Lilypad": (("saveValidationResult", 122_000),),
+            "Prime Intellect": (("invalidateWork", 335_000),),
+        },
+    ),
+    Step(
+        "a job from payment to pay",
+        (("open, commit, a tenth of settleMany", LIFE),),
+        {
+            "Base Commerce Payments": (("authorize", 155_657), ("capture", 69_915)),
+            "Sablier Flow": (("create", 124_332), ("deposit", 37_549), ("withdraw", 40_995)),
+            "Lilypad": (
+                ("setDeal", 330_000),
+                ("acceptJobPayment", 85_000),
+                ("acceptResourceProviderCollateral", 83_000),
+                ("saveResult", 99_000),
+                ("handleJobCompletion", 242_000),
+            ),
+        },
+    ),
+)
+
+
+def recorded() -> dict[str, int]:
+    """Figures of the snapshot, by their names."""
+    figures: dict[str, str] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    return {name: int(gas) for name, gas in figures.items()}
+
+
+def everything(figures: Mapping[str, int]) -> str:
+    """All figures, as a Markdown table; each name begins with its function."""
+    rows = [f"| {re.sub('^[a-zA-Z]+', _code, name)} | {gas:,} |" for name, gas in figures.items()]
+    return "\n".join(["| Call | Gas |", "|---|---|", *rows])
+
+
+def comparison(figures: Mapping[str, int]) -> str:
+    """The steps beside those of others, as a Markdown table."""
+    rows = [["Step", "Gridlease", *OTHERS]]
+    for step in STEPS:
+        ours = [(call, figures[name]) for call, name in step.ours]
+        theirs = [
+            [(call, gas + BASE) for call, gas in step.others.get(other, ())] for other in OTHERS
+        ]
+        rows.append([step.what, _cell(ours), *(_cell(calls) for calls in theirs)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def against_limits(figures: Mapping[str, int]) -> str:
+    """Each limited figure and its limit, as a Markdown table."""
+    lines = ["| Call | Gas | Limit |", "|---|---|---|"]
+    for name, limit in LIMITS.items():
+        lines.append(f"| {re.sub('^[a-zA-Z]+', _code, name)} | {figures[name]:,} | {limit:,} |")
+    return "\n".join(lines)
+
+
+def with_tables(page: str, figures: Mapping[str, int]) -> str:
+    """The page with its three tables made anew."""
+    tables = iter((everything(figures), against_limits(figures), comparison(figures)))
+    return re.sub(r"^\|.*(?:\n\|.*)*", lambda _: next(tables), page, flags=re.MULTILINE)
+
+
+def above_limit(figures: Mapping[str, int]) -> list[str]:
+    """Names of the figures that are too high."""
+    return [name for name, limit in LIMITS.items() if figures[name] > limit]
+
+
+def _code(word: re.Match[str]) -> str:
+    return f"`{word[0]}`"
+
+
+def _cell(calls: list[tuple[str, int]]) -> str:
+    if not calls:
+        return "-"
+    named = ", ".join(f"`{call}` {gas:,}" if call.isidentifier() else call for call, gas in calls)
+    total = sum(gas for _, gas in calls)
+    return named if len(calls) == 1 and calls[0][0].isidentifier() else f"{named}: {total:,}"
+
+
+def main() -> int:
+    """Print both tables; returns the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", type=Path, help="file that takes the figures as a section")
+    parser.add_argument("--docs", action="store_true", help="write the tables into their page")
+    arguments = parser.parse_args()
+    figures = recorded()
+    body = f"{against_limits(figures)}\n\n{comparison(figures)}"
+    print(body)
+    broken = above_limit(figures)
+    for name in broken:
+        print(f"above its limit: {name}", file=sys.stderr)
+    if arguments.docs:
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
+    if arguments.results:
+        from tests.support.results import record
+
+        record("escrow gas", body, arguments.results)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
