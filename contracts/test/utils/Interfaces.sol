@@ -57,6 +57,11 @@ interface IOwnable {
     error ReentrancyGuardReentrantCall();
     error SafeERC20FailedOperation(address token);
 
+    event OwnershipTransferStarted(address indexed previousOwner, address indexed newOwner);
+    event OwnershipTransferred(address indexed previousOwner, address indexed newOwner);
+    event Paused(address account);
+    event Unpaused(address account);
+
     function owner() external view returns (address);
     function pendingOwner() external view returns (address);
     function transferOwnership(address newOwner) external;

@@ -1,0 +1,60 @@
+"""The contracts' tests leave nothing out: every event with its arguments, every named attack."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from contracts.codec import load_artifact
+
+TESTS: Final = Path(__file__).parents[3] / "contracts" / "test"
+CONTRACTS: Final = ("LeaseEscrow", "AuditorRegistry", "ArbiterQuorum")
+# OpenZeppelin declares it for domains that can change; ours cannot.
+NEVER_EMITTED: Final = {"EIP712DomainChanged"}
+# forge compares what follows with the next event of the call: all topics and data.
+EXPECTED: Final = re.compile(r"\b(?:_expect\w*|vm\.expectEmit)\([\w()[\]]*\);\s+emit \w+\.(\w+)\(")
+# Recorded logs, compared the same way.
+COMPARED: Final = re.compile(r"= \w+\.(\w+)\.selector;[^;]*\b_assertLog\(", re.DOTALL)
+ATTACKS: Final = (
+    "friendlyChallenge",
+    "selfChallenge",
+    "openInTheLastSecond",
+    "stopJustBeforeACommit",
+    "copiedTerms",
+    "standingAllowance",
+    "hostileRelayer",
+    "reserveWithoutSaving",
+    "bondRecycling",
+    "deadArbiter",
+    "deadAuditors",
+    "reorganisation",
+)
+
+
+def sources(folder: Path = TESTS) -> str:
+    """All test contracts, one after the other."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.t.sol")))
+
+
+def asserted_events(text: str) -> set[str]:
+    return set(EXPECTED.findall(text)) | set(COMPARED.findall(text))
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_when_a_contract_has_an_event_then_a_test_expects_its_arguments(contract: str) -> None:
+    events = {entry["name"] for entry in load_artifact(contract).abi if entry["type"] == "event"}
+    assert events
+    assert sorted(events - NEVER_EMITTED - asserted_events(sources())) == []
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_when_an_attack_is_known_then_a_test_carries_its_name(attack: str) -> None:
+    assert re.search(rf"function test_{attack}_\w+\(", sources(TESTS / "attacks"))
+
+
+def test_when_an_event_is_only_mentioned_then_it_does_not_count() -> None:
+    text = "emit IEscrowTypes.Opened(id); Opened.selector; _expectEmit(); emit I.Closed(id);"
+    assert asserted_events(text) == {"Closed"}
