@@ -253,10 +253,10 @@ class Job:
                 raise NotFound(
                     f"{self.id} has ended already", what_to_do="There is nothing to stop."
                 )
-            if self._client.relays.wanted:
-                return self._client.relays.stop(self.terms, first=self._node)
             call = chain.escrow.stop(self.terms.abi_tuple())
             try:
+                if self._client.relays.wanted:
+                    return self._client.relays.stop(self.terms, first=self._node)
                 return self._client.sender.send(call, f"stop:{self.lease_id}").tx_hash
             except CallReverted as error:
                 raise NotFound(

@@ -244,10 +244,7 @@ class Ordering:
             try:
                 receipt = self._sender.send(call, f"open:{lease}")
             except CallReverted as error:
-                raise ChainFailed(
-                    f"the contract refuses to open the lease: {error}",
-                    what_to_do="Nothing has been spent. Choose another offer, or order anew.",
-                ) from error
+                raise opening_refused(error) from error
         return receipt.tx_hash
 
     def _await_signed(self, placed: Placed, on_state: Callable[[str], None]) -> dict[str, Any]:
@@ -282,6 +279,14 @@ class Ordering:
             lease_id=terms.lease_id(self._chain.domain),
             step_seconds=step_seconds,
         )
+
+
+def opening_refused(error: CallReverted) -> ChainFailed:
+    """The error of an opening that the contract does not take."""
+    return ChainFailed(
+        f"the contract refuses to open the lease: {error}",
+        what_to_do="Nothing has been spent. Choose another offer, or order anew.",
+    )
 
 
 def _no_terms(state: str, view: dict[str, Any]) -> Exception:

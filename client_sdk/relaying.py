@@ -5,8 +5,8 @@ authorization over cost and relay fee whose nonce is the lease's id, a stop carr
 and a withdrawal needs no signature at all: the escrow sends credit to its owner only.
 
 Covered: a node that asks too much (refused before anything is signed), that does nothing, that
-refuses, or that says it has done what it has not: what counts is the chain, and the next node is
-asked. A signature is good for one lease, so that two nodes who both send it do no harm.
+refuses, or that says it has done what it has not (:mod:`client_sdk.carrying`). A signature is good
+for one lease, so that two nodes who both send it do no harm.
 Not covered: a node that holds an authorization back and uses it later. It can until
 `AUTHORIZATION_S` are over, and the lease is then open as it was wanted; so this waits until the
 authorization is void before it says that nothing was spent, unless every node refused it.
@@ -14,7 +14,6 @@ authorization is void before it says that nothing was spent, unless every node r
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,13 +22,14 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
+from client_sdk.carrying import NODE_PATIENCE_S, Carrying, Errand
 from client_sdk.chain.chain import Chain
-from client_sdk.chain.errors import ChainError
+from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.signing import sign
 from client_sdk.chain.token_domain import token_domain
-from client_sdk.errors import MarketMisbehaved, NetworkFailed, NoRelay, RelayFailed
+from client_sdk.errors import MarketMisbehaved, NetworkFailed, NoRelay
 from client_sdk.facts import chain_errors
-from client_sdk.ordering import GAS_RESERVE_WEI, Agreed
+from client_sdk.ordering import GAS_RESERVE_WEI, Agreed, opening_refused
 from client_sdk.policy import Policy
 from client_sdk.protocol.addresses import address_bytes, same_address
 from client_sdk.protocol.authorizations import ReceiveWithAuthorization
@@ -37,25 +37,15 @@ from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.consents import Stop
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.money import format_amount
-from client_sdk.protocol.states import RelayState
 from client_sdk.protocol.terms import Terms
 from client_sdk.transports import MarketNode
-from contracts.bindings import LeaseStatus
+from contracts.bindings import Call, LeaseEscrow, LeaseStatus
 from contracts.events import Event, Opened, Stopped, Withdrawn
 
-LOG = logging.getLogger("gridlease")
 AUTHORIZATION_S = 300
 """How long an authorization is good for, by the chain's clock."""
 CALL_TIMEOUT_S = 120.0
 """How long a stop or a withdrawal is waited for, all nodes together."""
-NODE_PATIENCE_S = 10.0
-"""How long a node that does not answer is asked again, before the next one is."""
-LATE_S = 10.0
-"""How long the renter's node of the chain may be behind the one of a marketplace node."""
-CONFIRM_S = 60.0
-"""How much longer is waited for what is in a block already."""
-POLL_S = 0.5
-CONFIRMATIONS = 2
 _LOOK_BACK_BLOCKS = 64
 """A call that a reorganisation moves to an earlier block is still found."""
 
@@ -93,16 +83,35 @@ class Way:
         return f"a marketplace node opens the lease, for a relay fee of at most {fee}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call, as each node gets it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedOpening:
+    """An opening that anybody may send, for the fee in it."""
 
-    path: str
-    asks: Sequence[tuple[MarketNode, dict[str, Any]]]
-    find: Callable[[int], Event | None]
-    """Looks for the call's effect on the chain, up to a block."""
-    until: float
-    """When to stop waiting, by the monotonic clock."""
+    agreed: Agreed
+    relay_fee: int
+    valid_before: int
+    signature: bytes
+    """The renter's, of the authorization."""
+
+    def call(self, escrow: LeaseEscrow) -> Call:
+        """The transaction that a node would send."""
+        r, s, v = self.signature[:32], self.signature[32:64], self.signature[64]
+        authorization = (self.relay_fee, 0, self.valid_before, v, r, s)
+        terms = self.agreed.terms.abi_tuple()
+        return escrow.open_with_authorization(terms, self.agreed.signature, authorization)
+
+    def body(self) -> dict[str, Any]:
+        """What a node is sent."""
+        return {
+            "terms": self.agreed.terms.to_json(),
+            "terms_signature": to_hex(self.agreed.signature),
+            "authorization": {
+                "relay_fee": str(self.relay_fee),
+                "valid_after": 0,
+                "valid_before": self.valid_before,
+                "signature": to_hex(self.signature),
+            },
+        }
 
 
 class Relays:
@@ -128,12 +137,12 @@ class Relays:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
+        self._address = str(account.address)
         self._chain = chain
         self._nodes = tuple(nodes)
         self._policy = policy
         self._relay = relay
-        self._sleep = sleep
-        self._clock = clock
+        self._carrying = Carrying(chain, sleep=sleep, clock=clock)
 
     @property
     def wanted(self) -> bool:
@@ -181,70 +190,61 @@ class Relays:
 
         Raises
         ------
+        ChainFailed
+            The contract would refuse it; no node was asked.
         RelayFailed
             No node did it.
         """
-        terms, lease_id = agreed.terms, agreed.lease_id
         with chain_errors("opening the lease"):
             now, head = self._chain.now(), self._chain.head()
-            domain = token_domain(self._chain, terms.token)
-            is_open = self._chain.lease(lease_id).status is not LeaseStatus.NONE
-        valid_before = min(terms.open_by + 1, now + AUTHORIZATION_S)
-
-        def body(carrier: Carrier) -> dict[str, Any]:
-            authorization = ReceiveWithAuthorization(
-                from_=terms.renter,
-                to=self._chain.escrow.address,
-                value=terms.cost + carrier.open_fee,
-                valid_after=0,
-                valid_before=valid_before,
-                nonce=lease_id,
-            )
-            return {
-                "terms": terms.to_json(),
-                "terms_signature": to_hex(agreed.signature),
-                "authorization": {
-                    "relay_fee": str(carrier.open_fee),
-                    "valid_after": 0,
-                    "valid_before": valid_before,
-                    "signature": to_hex(sign(authorization, domain, self._account)),
-                },
-            }
-
-        call = _Call(
+            was_open = self._chain.lease(agreed.lease_id).status is not LeaseStatus.NONE
+            valid_before = min(agreed.terms.open_by + 1, now + AUTHORIZATION_S)
+            openings = self._sign(agreed, way, valid_before)
+            if not was_open:
+                # Before anybody else gets the signature.
+                try:
+                    self._chain.simulate(openings[0].call(self._chain.escrow), self._address)
+                except CallReverted as error:
+                    raise opening_refused(error) from error
+        asks = [(c.node, signed.body()) for c, signed in zip(way.carriers, openings, strict=True)]
+        errand = Errand(
             "/v1/relays/openings",
-            [] if is_open else [(carrier.node, body(carrier)) for carrier in way.carriers],
-            self._finder(Opened, lease_id, 0 if is_open else head - _LOOK_BACK_BLOCKS),
-            self._clock() + max(0, valid_before - now),
+            [] if was_open else asks,
+            self._finder(Opened, agreed.lease_id, 0 if was_open else head - _LOOK_BACK_BLOCKS),
+            max(0, valid_before - now),
         )
         end = datetime.fromtimestamp(valid_before, UTC).isoformat(timespec="seconds")
-        advice = (
-            f"Nothing has been spent. A node that kept the authorization can use it until {end}"
-        )
-        return self._carry(call, f"{advice}: see `gridlease jobs` then.").tx_hash
+        kept = f"A node that kept the authorization can use it until {end}"
+        advice = f"Nothing has been spent. {kept}: see `gridlease jobs` then."
+        return self._carrying.carry(errand, advice=advice).tx_hash
 
     def stop(self, terms: Terms, *, first: MarketNode) -> bytes:
         """Have a lease stopped; returns the transaction's hash, as the chain has it.
 
         Raises
         ------
+        CallReverted
+            The contract would refuse it; no node was asked.
         RelayFailed
             No node did it; the lease goes on.
         """
         lease_id = terms.lease_id(self._chain.domain)
-        with chain_errors("stopping the lease"):
-            head = self._chain.head()
-            is_stopped = self._chain.lease(lease_id).stopped_at != 0
         signature = sign(Stop(lease_id=lease_id), self._chain.domain, self._account)
+        head = self._chain.head()
+        was_stopped = self._chain.lease(lease_id).stopped_at != 0
+        if not was_stopped:
+            call = self._chain.escrow.stop_for(terms.abi_tuple(), signature)
+            self._chain.simulate(call, self._address)
         body = {"terms": terms.to_json(), "signature": to_hex(signature)}
         nodes = [first, *(node for node in self._nodes if node is not first)]
-        call = _Call(
+        errand = Errand(
             "/v1/relays/stops",
-            [] if is_stopped else [(node, body) for node in nodes],
-            self._finder(Stopped, lease_id, 0 if is_stopped else head - _LOOK_BACK_BLOCKS),
-            self._clock() + CALL_TIMEOUT_S,
+            [] if was_stopped else [(node, body) for node in nodes],
+            self._finder(Stopped, lease_id, 0 if was_stopped else head - _LOOK_BACK_BLOCKS),
+            CALL_TIMEOUT_S,
         )
-        return self._carry(call, "See `gridlease status`, and stop it again.").tx_hash
+        advice = "See `gridlease status`, and stop it again."
+        return self._carrying.carry(errand, advice=advice).tx_hash
 
     def withdraw(self, token: str, key: str) -> int:
         """Have this account's credit sent to it; returns the amount.
@@ -264,16 +264,33 @@ class Relays:
                     return event
             return None
 
-        body = {"token": token, "key": key}
-        asks = [(node, body) for node in self._nodes]
-        call = _Call("/v1/relays/withdrawals", asks, find, self._clock() + CALL_TIMEOUT_S)
-        event = self._carry(call, "The credit is safe in the escrow; try again later.")
+        asks = [(node, {"token": token, "key": key}) for node in self._nodes]
+        errand = Errand("/v1/relays/withdrawals", asks, find, CALL_TIMEOUT_S)
+        advice = "The credit is safe in the escrow; try again later."
+        event = self._carrying.carry(errand, advice=advice)
         assert isinstance(event, Withdrawn)
         return event.amount
 
-    @property
-    def _address(self) -> str:
-        return str(self._account.address)
+    def _sign(self, agreed: Agreed, way: Way, valid_before: int) -> list[SignedOpening]:
+        """The opening for each carrier: they differ in the fee."""
+        terms, domain = agreed.terms, token_domain(self._chain, agreed.terms.token)
+        found = []
+        for fee in (carrier.open_fee for carrier in way.carriers):
+            authorization = ReceiveWithAuthorization(
+                from_=terms.renter,
+                to=self._chain.escrow.address,
+                value=terms.cost + fee,
+                valid_after=0,
+                valid_before=valid_before,
+                nonce=agreed.lease_id,
+            )
+            signature = sign(authorization, domain, self._account)
+            found.append(
+                SignedOpening(
+                    agreed=agreed, relay_fee=fee, valid_before=valid_before, signature=signature
+                )
+            )
+        return found
 
     def _finder(
         self, kind: type[Event], lease_id: bytes, start: int
@@ -285,68 +302,6 @@ class Relays:
             return next((event for event in events if isinstance(event, kind)), None)
 
         return find
-
-    def _carry(self, call: _Call, advice: str) -> Event:
-        """Ask node after node until the chain shows what was asked for."""
-        if not call.asks:  # it was done before: only its confirmations are waited for
-            return self._wait(call, lambda: None, call.until, "the chain")
-        reasons = []
-        for number, (node, body) in enumerate(call.asks):
-            now = self._clock()
-            until = now + (call.until - now) / (len(call.asks) - number)
-            try:
-                return self._ask(call, node, body, until)
-            except NetworkFailed as error:
-                reasons.append(error.message)
-        raise RelayFailed(
-            f"no marketplace node carried the call to the chain: {'; '.join(reasons)}",
-            what_to_do=advice,
-        )
-
-    def _ask(self, call: _Call, node: MarketNode, body: dict[str, Any], until: float) -> Event:
-        answer = node.post(call.path, body, patience_s=NODE_PATIENCE_S)
-        request = f"/v1/relays/{answer.get('request_id')}"
-        ended_at: float | None = None
-
-        def look() -> None:
-            nonlocal ended_at
-            try:
-                told = node.get(request, patience_s=0)
-            except NetworkFailed:
-                return  # what it was given may still come to the chain
-            state = told.get("state")
-            if state not in (RelayState.CONFIRMED, RelayState.REFUSED, RelayState.FAILED):
-                return
-            # Its chain may be ahead of ours: another node may have been faster than this one.
-            ended_at = ended_at or self._clock()
-            if self._clock() - ended_at < LATE_S:
-                return
-            if state == RelayState.CONFIRMED:
-                raise MarketMisbehaved(f"{node.url} says it is done, the chain does not")
-            why = str(told.get("refusal") or told.get("problem"))[:80]
-            raise RelayFailed(f"{node.url}: {state} ({why})")
-
-        return self._wait(call, look, until, node.url)
-
-    def _wait(self, call: _Call, look: Callable[[], None], until: float, who: str) -> Event:
-        """Watch the chain until it shows the effect under enough blocks.
-
-        What is in a block already needs nobody's word; only before that the node is looked at.
-        """
-        while True:
-            found: Event | None = None
-            try:
-                head = self._chain.head()
-                found = call.find(head)
-                if found is not None and head - found.block_number >= CONFIRMATIONS:
-                    return found
-            except ChainError:
-                LOG.debug("the chain does not answer", exc_info=True)
-            if found is None:
-                look()
-            if self._clock() >= until + (CONFIRM_S if found is not None else 0):
-                raise RelayFailed(f"{who} did not confirm it in time")
-            self._sleep(POLL_S)
 
 
 def _open_fee(node: MarketNode, token: str) -> int | None:

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from client_sdk.chain.errors import ChainUnreachable
+from client_sdk.chain.errors import CallReverted, ChainUnreachable
 from client_sdk.chain.signing import recover, sign
-from client_sdk.errors import NoRelay, RelayFailed
+from client_sdk.errors import ChainFailed, NoRelay, RelayFailed
 from client_sdk.ordering import GAS_RESERVE_WEI, Agreed
 from client_sdk.policy import Policy
 from client_sdk.protocol.authorizations import ReceiveWithAuthorization
@@ -48,6 +48,8 @@ class Chain:
     status: LeaseStatus = LeaseStatus.NONE
     stopped_at: int = 0
     asked: list[int] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    refusal: str | None = None
 
     domain = DOMAIN
     escrow = LeaseEscrow(ESCROW)
@@ -72,6 +74,12 @@ class Chain:
     def view(self, view):
         names = {"name": TOKEN_DOMAIN.name, "DOMAIN_SEPARATOR": TOKEN_DOMAIN.separator}
         return names[view.name.partition(".")[2]]
+
+    def simulate(self, call, sender):
+        assert sender == RENTER.address
+        self.tried.append(call.name)
+        if self.refusal is not None:
+            raise CallReverted(call.name, self.refusal)
 
     def events(self, first, last, *, topic):
         self.asked.append(first)
@@ -254,6 +262,15 @@ def test_when_terms_stay_open_for_long_then_the_authorization_does_not():
     assert node.asked[0][1]["authorization"]["valid_before"] == NOW + AUTHORIZATION_S
 
 
+def test_when_the_contract_would_refuse_an_opening_then_no_node_gets_the_signature():
+    chain = Chain(refusal="ListingInactive")
+    node = Node(chain, does=opens(chain))
+    with pytest.raises(ChainFailed, match="ListingInactive") as caught:
+        relays(chain, node).open(AGREED, way(node))
+    assert "Nothing has been spent" in caught.value.what_to_do
+    assert (node.asked, chain.tried) == ([], ["LeaseEscrow.openWithAuthorization"])
+
+
 @pytest.mark.parametrize(
     "first",
     [
@@ -328,7 +345,7 @@ def test_when_a_reorganisation_takes_the_opening_back_then_the_node_is_looked_at
         sleep(seconds)
         chain.log.clear()
 
-    made._sleep = lose
+    made._carrying._sleep = lose
     with pytest.raises(RelayFailed, match="refused"):
         made.open(AGREED, way(node))
 
@@ -345,6 +362,14 @@ def test_when_a_lease_is_stopped_then_the_node_of_the_job_is_asked_first():
     assert (path, other.asked) == ("/v1/relays/stops", [])
     signature = bytes.fromhex(body["signature"][2:])
     assert recover(Stop(lease_id=LEASE_ID), DOMAIN, signature) == RENTER.address
+
+
+def test_when_the_contract_would_refuse_a_stop_then_no_node_is_asked():
+    chain = Chain(refusal="AfterCommitDeadline")
+    node = Node(chain)
+    with pytest.raises(CallReverted, match="AfterCommitDeadline"):
+        relays(chain, node).stop(TERMS, first=node.node)
+    assert (node.asked, chain.tried) == ([], ["LeaseEscrow.stopFor"])
 
 
 def test_when_nobody_stops_it_then_it_is_said_in_time():
@@ -368,7 +393,7 @@ def test_when_the_chain_stands_still_then_it_is_not_waited_for_ever():
     chain = Chain(stopped_at=5)
     chain.put(Stopped, lease_id=LEASE_ID, stopped_at=5)
     made = relays(chain, Node(chain))
-    made._sleep = lambda seconds: setattr(made.clock, "time", 1e9)
+    made._carrying._sleep = lambda seconds: setattr(made.clock, "time", 1e9)
     with pytest.raises(RelayFailed, match="the chain did not confirm it in time"):
         made.stop(TERMS, first=made._nodes[0])
 
