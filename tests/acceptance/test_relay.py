@@ -15,6 +15,7 @@ from client_sdk.protocol.verdicts import Verdict
 from client_sdk.verify import load_receipt, verify
 from contracts.bindings import Token
 from contracts.events import RelayerPaid
+from tests.support.forger import LyingRelayer
 from tests.support.stack import DIGITS, Renter, Stack, finish, gridlease, read_json
 
 pytestmark = pytest.mark.timeout(900)
@@ -85,9 +86,16 @@ def assert_receipt_holds(renter: Renter, job: Job) -> None:
 def test_when_a_renter_holds_tokens_only_then_its_job_completes_and_is_paid(
     stack: Stack, poor: Renter
 ) -> None:
+    """The first node that it asks takes every call, says that it is done, and does nothing."""
     before = look(stack, poor)
-    done = gridlease("run", str(DIGITS), "--json", environ=poor.environ(stack), timeout_s=800)
+    liar = LyingRelayer(poor.client.connection.deployment.tokens[0].address)
+    with liar.serve() as url:
+        nodes = ["--market", url, "--market", poor.client.connection.markets[0]]
+        done = gridlease(
+            "run", str(DIGITS), "--json", *nodes, environ=poor.environ(stack), timeout_s=800
+        )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert liar.asked == ["/v1/relays/openings", "/v1/relays/withdrawals"]
     assert "for a relay fee of at most 0.001 tUSD" in " ".join(done.stderr.split())
     status = read_json(done.stdout)
     assert status["verdict"] == Verdict.COMPLETED
