@@ -15,8 +15,10 @@ from contracts.events import (
     CloseCause,
     Closed,
     Committed,
+    DataDemanded,
     DisputeTimedOut,
     Event,
+    LateFraud,
     Opened,
     RelayerPaid,
     Ruled,
@@ -98,7 +100,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
                 moved.append(_move("refund", terms.renter, event.refund, event))
         elif isinstance(event, Stopped):
             stopped_at = event.stopped_at
-        elif isinstance(event, Challenged):
+        elif isinstance(event, Challenged | DataDemanded):
             challenged = True
         elif isinstance(event, BondReturned):
             moved.append(_move("challenge bond back", event.challenger, event.amount, event))
@@ -107,6 +109,9 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
             moved.append(_move("slashed stake", terms.renter, event.slashed_to_renter, event))
             reward = event.slashed_to_challenger
             moved.append(_move("challenger's reward", event.challenger, reward, event))
+        elif isinstance(event, LateFraud):
+            slashed += event.slashed_to_renter
+            moved.append(_move("slashed stake", terms.renter, event.slashed_to_renter, event))
     return Account(
         funded=funded,
         relay_fee=relay_fee,

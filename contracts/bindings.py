@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 from contracts.calls import Call, Contract, View
 from contracts.codec import BadChainData
 from contracts.errors import ContractError, decode_error
-from contracts.events import CloseCause, Event, Log, TermsTuple, decode_event
+from contracts.events import CloseCause, Event, TermsTuple, decode_event
+from contracts.logs import Log
 from contracts.views import DisputeView, LeaseStatus, LeaseView, ListingView, OrderUse, StakeView
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
     "decode_event",
 ]
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 """Version of the interface these bindings speak; a deployment of another version is refused."""
 
 OrderTuple: TypeAlias = tuple[Any, ...]
@@ -191,12 +192,26 @@ class LeaseEscrow(Contract):
         """Challenge with a bond out of the challenger's allowance or credit, with its signature."""
         return self._call("challengeFrom", terms, segment, source, challenger, nonce, consent)
 
+    def demand_data(self, terms: TermsTuple, segment: int, value: int = 0) -> Call:
+        """Dispute that the segment's checkpoint can be fetched; `value` as in `challenge`."""
+        return self._call("demandData", terms, segment, value=value)
+
     def rule(self, terms: TermsTuple, fraud: bool, good_segments: int) -> Call:
         return self._call("rule", terms, fraud, good_segments)
 
     def attest_unretrievable(self, terms: TermsTuple, good_segments: int) -> Call:
         """The arbiter's word that checkpoints from `good_segments` on cannot be fetched."""
         return self._call("attestUnretrievable", terms, good_segments)
+
+    def reject_machine(self, terms: TermsTuple, report: bytes, signature: bytes) -> Call:
+        """End a lease whose machine failed its probe; `signature` is the operator's of
+        `FailedProbe`, empty when the arbiter sends.
+        """
+        return self._call("rejectMachine", terms, report, signature)
+
+    def rule_late(self, terms: TermsTuple, good_segments: int) -> Call:
+        """Rule fraud on a closed lease; `good_segments` is the index of the first wrong one."""
+        return self._call("ruleLate", terms, good_segments)
 
     def timeout_dispute(self, terms: TermsTuple) -> Call:
         return self._call("timeoutDispute", terms)
@@ -261,6 +276,9 @@ class LeaseEscrow(Contract):
         self, lease_id: bytes, segment: int, source: int, nonce: int
     ) -> View[bytes]:
         return self._view("challengeDigest", lease_id, segment, source, nonce, build=bytes)
+
+    def failed_probe_digest(self, lease_id: bytes, report: bytes) -> View[bytes]:
+        return self._view("failedProbeDigest", lease_id, report, build=bytes)
 
     def order_use_of(self, order: bytes) -> View[OrderUse]:
         return self._view("orderUseOf", order, build=OrderUse)

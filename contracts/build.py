@@ -33,6 +33,8 @@ CONTRACTS: Final = {
 """Contracts that are shipped, and the source file of each."""
 EXTENSION: Final = ("LeaseEscrowExtension", "src/LeaseEscrowExtension.sol")
 """Code that the escrow runs on its own storage; part of the escrow's creation code."""
+FACTORY: Final = ("QuorumFactory", "src/registry/QuorumFactory.sol")
+"""Part of the registry's creation code; held to the same sizes."""
 INTERFACE: Final = ("ILeaseEscrow", "src/interfaces/ILeaseEscrow.sol")
 """What escrow and extension together must implement: each function in exactly one of them."""
 MAX_CODE_BYTES: Final = 24_576  # EIP-170
@@ -67,7 +69,7 @@ def compiler_settings() -> dict[str, Any]:
                     "storageLayout",
                 ]
             }
-            for contract, source in (*CONTRACTS.items(), EXTENSION, INTERFACE)
+            for contract, source in (*CONTRACTS.items(), EXTENSION, FACTORY, INTERFACE)
         },
     }
 
@@ -110,7 +112,7 @@ def _resolve(path: str, importer: str, prefixes: Mapping[str, str]) -> str:
 def build() -> dict[str, str]:
     """Compile all shipped contracts; the content of each ABI file, by contract."""
     settings = compiler_settings()
-    entries = [*CONTRACTS.values(), EXTENSION[1], INTERFACE[1]]
+    entries = [*CONTRACTS.values(), EXTENSION[1], FACTORY[1], INTERFACE[1]]
     sources = collect_sources(entries, settings["remappings"])
     output, version = _compile(
         {
@@ -119,6 +121,7 @@ def build() -> dict[str, str]:
             "settings": settings,
         }
     )
+    _check_size(FACTORY[0], output["contracts"][FACTORY[1]][FACTORY[0]])
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     files = {}
     for contract, source in CONTRACTS.items():

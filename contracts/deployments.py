@@ -4,7 +4,7 @@
 
     {"schema": "gridlease/deployments/1",
      "deployments": [
-       {"chain_id": 31337, "escrow": "0x..", "start_block": 3, "abi_version": 2,
+       {"chain_id": 31337, "escrow": "0x..", "start_block": 3, "abi_version": 3,
         "tokens": [{"symbol": "tUSD", "address": "0x..", "decimals": 6}],
         "arbiter": "0x.." or null, "audit_pool": "0x..", "registry": "0x.." or null,
         "beacon": {"kind": "dev", "delay_blocks": 2} or null}]}

@@ -6,14 +6,14 @@ means.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from contracts.codec import BadChainData, Item, decode, load_artifact
+from contracts.codec import BadChainData, Item, load_artifact
+from contracts.logs import Log, event_values
 
 TermsTuple: TypeAlias = tuple[Any, ...]
 
@@ -28,22 +28,8 @@ class CloseCause(IntEnum):
     EXPIRED = 4  # the longest duration was over
     FRAUD = 5  # the arbiter ruled fraud
     DISPUTE_TIMED_OUT = 6  # the arbiter did not rule in time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Log:
-    """One raw log of a receipt or of `eth_getLogs`, its fields already checked for type and
-    length.
-    """
-
-    address: str
-    topics: Sequence[bytes]
-    data: bytes
-    block_number: int
-    block_hash: bytes
-    tx_hash: bytes
-    log_index: int
-    """Position in the block: `(block_hash, log_index)` is unique."""
+    UNRETRIEVABLE = 7  # checkpoints of committed segments could not be fetched
+    ACCEPTANCE_FAILED = 8  # the machine failed its probe before anything was committed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +183,14 @@ class Challenged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataDemanded(Event):
+    lease_id: bytes
+    demander: str
+    segment: int
+    bond: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BondReturned(Event):
     lease_id: bytes
     challenger: str
@@ -212,12 +206,27 @@ class Ruled(Event):
     challenger: str
     slashed_to_challenger: int
     bonds_to_provider: int
+    bonds_to_audit_pool: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateFraud(Event):
+    lease_id: bytes
+    good_segments: int
+    slashed_to_renter: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unretrievable(Event):
     lease_id: bytes
     good_segments: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRejected(Event):
+    lease_id: bytes
+    report: bytes
+    by_arbiter: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,9 +307,12 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
         Stopped,
         Closed,
         Challenged,
+        DataDemanded,
         BondReturned,
         Ruled,
+        LateFraud,
         Unretrievable,
+        MachineRejected,
         DisputeTimedOut,
         Withdrawn,
         Collected,
@@ -341,37 +353,6 @@ def decode_event(log: Log) -> Event | None:
         tx_hash=log.tx_hash,
         log_index=log.log_index,
     )
-
-
-def event_values(item: Item, log: Log) -> dict[str, Any]:
-    """Decode a log's parameters, by name in snake case.
-
-    Raises
-    ------
-    BadChainData
-        The log's content does not fit the event.
-    """
-    indexed = [
-        kind for kind, is_indexed in zip(item.inputs, item.indexed, strict=True) if is_indexed
-    ]
-    plain = [
-        kind for kind, is_indexed in zip(item.inputs, item.indexed, strict=True) if not is_indexed
-    ]
-    if len(log.topics) != 1 + len(indexed):
-        raise BadChainData(f"{item.name} with {len(log.topics)} topics")
-    from_topics = iter(
-        decode((kind,), topic)[0] for kind, topic in zip(indexed, log.topics[1:], strict=True)
-    )
-    from_data = iter(decode(plain, log.data))
-    return {
-        snake_case(name): next(from_topics if is_indexed else from_data)
-        for name, is_indexed in zip(item.input_names, item.indexed, strict=True)
-    }
-
-
-def snake_case(name: str) -> str:
-    """`maxPricePerHour` -> `max_price_per_hour`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 @lru_cache(maxsize=1)

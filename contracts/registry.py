@@ -1,4 +1,5 @@
-"""Typed bindings of the auditor registry and of the quorums it creates; see `contracts.bindings`.
+"""Typed bindings of the auditor registry, and the events of the quorums that it creates; see
+`contracts.bindings` and `contracts.quorum`.
 
 `IAuditorRegistry.sol` and `IArbiterQuorum.sol` say what each function and event means.
 """
@@ -13,7 +14,8 @@ from typing import Any, Final
 
 from contracts.bindings import Call, Contract, View
 from contracts.codec import BadChainData, Item, load_artifact
-from contracts.events import Event, Log, TermsTuple, event_values
+from contracts.events import Event
+from contracts.logs import Log, event_values
 
 
 class AuditFault(IntEnum):
@@ -157,60 +159,6 @@ class AuditorRegistry(Contract):
         return self._view("owner", build=str)
 
 
-class ArbiterQuorum(Contract):
-    """One set of judges: the arbiter of the leases that name its address."""
-
-    _artifact_name = "ArbiterQuorum"
-
-    def rule(
-        self, terms: TermsTuple, fraud: bool, good_segments: int, signatures: Sequence[bytes]
-    ) -> Call:
-        """`signatures` ascending by signer."""
-        return self._call("rule", terms, fraud, good_segments, list(signatures))
-
-    def slash_auditor(
-        self,
-        terms: TermsTuple,
-        segment: int,
-        auditor: str,
-        fault: AuditFault,
-        signatures: Sequence[bytes],
-    ) -> Call:
-        """`signatures` ascending by signer."""
-        arguments = (terms, segment, auditor, int(fault), list(signatures))
-        return self._call("slashAuditor", *arguments)
-
-    def verdict_digest(
-        self, lease_id: bytes, root: bytes, disputed_at: int, fraud: bool, good_segments: int
-    ) -> View[bytes]:
-        arguments = (lease_id, root, disputed_at, fraud, good_segments)
-        return self._view("verdictDigest", *arguments, build=bytes)
-
-    def audit_verdict_digest(
-        self, lease_id: bytes, segment: int, auditor: str, fault: AuditFault
-    ) -> View[bytes]:
-        arguments = (lease_id, segment, auditor, int(fault))
-        return self._view("auditVerdictDigest", *arguments, build=bytes)
-
-    def judges(self) -> View[tuple[str, ...]]:
-        return self._view("judges", build=tuple)
-
-    def is_judge(self, account: str) -> View[bool]:
-        return self._view("isJudge", account, build=bool)
-
-    def threshold(self) -> View[int]:
-        return self._view("threshold", build=int)
-
-    def min_bond(self) -> View[int]:
-        return self._view("minBond", build=int)
-
-    def registry(self) -> View[str]:
-        return self._view("registry", build=str)
-
-    def escrow(self) -> View[str]:
-        return self._view("escrow", build=str)
-
-
 def _bonds(auditors: Sequence[str], bonds: Sequence[int]) -> dict[str, int]:
     if len(auditors) != len(bonds):
         raise BadChainData(f"{len(auditors)} auditors with {len(bonds)} bonds")
@@ -327,6 +275,22 @@ class VerdictGiven(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetrievalGiven(Event):
+    lease_id: bytes
+    root: bytes
+    committed_at: int
+    good_segments: int
+    judges: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionGiven(Event):
+    lease_id: bytes
+    report: bytes
+    judges: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditVerdictGiven(Event):
     lease_id: bytes
     segment: int
@@ -351,6 +315,8 @@ REGISTRY_EVENTS: Final[Mapping[str, type[Event]]] = {
         PayClaimed,
         CreditWithdrawn,
         VerdictGiven,
+        RetrievalGiven,
+        RejectionGiven,
         AuditVerdictGiven,
     )
 }

@@ -27,6 +27,8 @@ class LeaseView:
     stopped_at: int
     escrow: int
     root: bytes
+    is_unretrievable: bool = False
+    """Whether checkpoints could not be fetched: nothing more can be committed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,5 +318,7 @@ _ENDINGS: Final = {
     CloseCause.NEVER_COMMITTED: (Verdict.PROVIDER_FAULT, Evidence.OPERATOR_STATEMENT),
     CloseCause.COMPLETED: (Verdict.BUDGET_EXHAUSTED, Evidence.FINAL_COMMIT),
     CloseCause.PROVIDER_CLOSED: (Verdict.PROVIDER_FAULT, Evidence.OPERATOR_STATEMENT),
+    CloseCause.UNRETRIEVABLE: (Verdict.PROVIDER_FAULT, Evidence.ATTESTATION),
+    CloseCause.ACCEPTANCE_FAILED: (Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS),
 }
 """What a worker says of a lease that others closed while its job was running."""

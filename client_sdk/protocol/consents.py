@@ -1,7 +1,8 @@
 """What a party signs so that somebody else may send its call: relayers pay the gas, and can do no
 more than not send it.
 
-Covered: opening out of allowance or credit, stopping, challenging, revoking an order.
+Covered: opening out of allowance or credit, stopping, challenging, revoking an order, admitting
+that a machine failed its probe.
 Not covered: orders, which let others choose the terms (:mod:`client_sdk.protocol.orders`).
 """
 
@@ -52,6 +53,21 @@ class Challenge(Typed):
     source: int
     #: Makes equal consents different: each is good for one challenge.
     nonce: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedProbe(Typed):
+    """The operator says that its machine failed the probe. Source: ``LeaseEscrow.rejectMachine``.
+
+    Signed by the listing's current operator, while nothing of the lease was committed.
+    """
+
+    EIP712_TYPE: ClassVar[str] = "FailedProbe(bytes32 leaseId,bytes32 report)"
+    SCHEMA: ClassVar[str] = "gridlease/failed-probe/1"
+
+    lease_id: bytes
+    #: Hash of the report on the probe.
+    report: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

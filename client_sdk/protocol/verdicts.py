@@ -52,8 +52,11 @@ class Evidence(StrEnum):
     SILENCE = "silence"
     #: A statement of the fault signed by the operator.
     OPERATOR_STATEMENT = "operator_statement"
-    #: Probe digests of the machine that differ from its hardware class.
+    #: Probe digests of the machine that differ from its hardware class: signed by its operator as a
+    #: failed probe, or found by an auditor's repeat.
     PROBE_DIGESTS = "probe_digests"
+    #: The arbiter's word on chain that checkpoints cannot be fetched.
+    ATTESTATION = "attestation"
     #: The arbiter's ruling on chain.
     RULING = "ruling"
     #: A deadline of the terms, in block time.
@@ -69,6 +72,8 @@ class Function(StrEnum):
     SETTLE_VOUCHER = "settleVoucher"
     #: Ends the lease.
     CLOSE = "close"
+    #: Ends a lease whose machine failed its probe before any commit.
+    REJECT_MACHINE = "rejectMachine"
     #: Rules a dispute.
     RULE = "rule"
     #: Ends a dispute that was not ruled.
@@ -84,6 +89,8 @@ class Caller(StrEnum):
     PROVIDER_FIRST = "provider_first"
     #: The arbiter named in the terms.
     ARBITER = "arbiter"
+    #: The arbiter; any account that has the operator's signature.
+    ARBITER_OR_SIGNED = "arbiter_or_signed"
 
 
 class Pay(StrEnum):
@@ -229,14 +236,15 @@ CONSEQUENCES: Final[Mapping[Verdict, Consequence]] = {
     ),
     Verdict.PROVIDER_FAULT: Consequence(
         family=Family.NETWORK,
-        evidence=(Evidence.OPERATOR_STATEMENT,),
+        # With an attestation anybody may close, and none of the reserve is paid.
+        evidence=(Evidence.OPERATOR_STATEMENT, Evidence.ATTESTATION),
         calls={Function.SETTLE_VOUCHER: Caller.ANYONE, **_CLOSE},
         provider=Pay.COMMITTED,
         renter=Refund.UNPAID,
         bond=Bond.FREED,
         retry=Retry.OTHER_PROVIDER,
-        text="The provider's machine failed; committed segments are paid, the one it was working "
-        "on is not, and the rest is refunded.",
+        text="The provider's machine failed; committed segments whose checkpoints can be fetched "
+        "are paid, the one it was working on is not, and the rest is refunded.",
     ),
     Verdict.NETWORK_FAULT: Consequence(
         family=Family.NETWORK,
@@ -256,7 +264,7 @@ CONSEQUENCES: Final[Mapping[Verdict, Consequence]] = {
     Verdict.ACCEPTANCE_FAILED: Consequence(
         family=Family.NETWORK,
         evidence=(Evidence.PROBE_DIGESTS,),
-        calls=_CLOSE,
+        calls={Function.REJECT_MACHINE: Caller.ARBITER_OR_SIGNED, **_CLOSE},
         provider=Pay.NOTHING,
         renter=Refund.ALL,
         bond=Bond.FREED,
@@ -308,6 +316,10 @@ class CloseCause(StrEnum):
     FRAUD = "fraud"
     #: The arbiter did not rule in time.
     DISPUTE_TIMED_OUT = "dispute_timed_out"
+    #: Checkpoints of committed segments could not be fetched.
+    UNRETRIEVABLE = "unretrievable"
+    #: The machine failed its probe before anything was committed.
+    ACCEPTANCE_FAILED = "acceptance_failed"
 
 
 CAUSE_VERDICTS: Final[Mapping[CloseCause, frozenset[Verdict]]] = {
@@ -338,6 +350,9 @@ CAUSE_VERDICTS: Final[Mapping[CloseCause, frozenset[Verdict]]] = {
     CloseCause.EXPIRED: frozenset(set(Verdict) - {Verdict.PROOF_REJECTED, Verdict.RENTER_STOPPED}),
     CloseCause.FRAUD: frozenset({Verdict.PROOF_REJECTED}),
     CloseCause.DISPUTE_TIMED_OUT: frozenset({Verdict.NETWORK_FAULT}),
+    # A provider that is silent delivers no checkpoints either.
+    CloseCause.UNRETRIEVABLE: frozenset({Verdict.PROVIDER_FAULT, Verdict.PROVIDER_LOST}),
+    CloseCause.ACCEPTANCE_FAILED: frozenset({Verdict.ACCEPTANCE_FAILED}),
 }
 
 #: Verdict of a lease whose operator reported none.
@@ -349,6 +364,8 @@ DEFAULT_VERDICT: Final[Mapping[CloseCause, Verdict]] = {
     CloseCause.EXPIRED: Verdict.EXPIRED,
     CloseCause.FRAUD: Verdict.PROOF_REJECTED,
     CloseCause.DISPUTE_TIMED_OUT: Verdict.NETWORK_FAULT,
+    CloseCause.UNRETRIEVABLE: Verdict.PROVIDER_FAULT,
+    CloseCause.ACCEPTANCE_FAILED: Verdict.ACCEPTANCE_FAILED,
 }
 
 

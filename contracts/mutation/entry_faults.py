@@ -93,13 +93,6 @@ ENTRY_FAULTS: Final = (
         _RESERVE,
     ),
     Fault(
-        "only the arbiter attests",
-        "terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);\n        if (goodSegments",
-        "address(0)) revert NotArbiter(msg.sender, terms.arbiter);\n        if (goodSegments",
-        _RESERVE,
-    ),
-    Fault("an attestation counts", "lease.pending = goodSegments;", "", _RESERVE),
-    Fault(
         "shares are collected once",
         "delete _accrued[token];",
         "_accrued[token] += 0;",

@@ -90,7 +90,6 @@ REGISTRY_FAULTS: Final = (
         "",
         _REGISTRY,
     ),
-    Fault("one slash for a segment", "_slashed[slashId] = true;", "", _REGISTRY),
     Fault(
         "a slash goes to the renter",
         "_credit(bondToken, renter, amount);",
@@ -205,8 +204,8 @@ ESCROW_FAULTS: Final = (
     ),
     Fault(
         "only the arbiter rules",
-        "terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);\n        uint256 deadline",
-        "address(0)) revert NotArbiter(msg.sender, terms.arbiter);\n        uint256 deadline",
+        "terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);\n        _checkRulingTime",
+        "address(0)) revert NotArbiter(msg.sender, terms.arbiter);\n        _checkRulingTime",
         _RULE,
     ),
     Fault(

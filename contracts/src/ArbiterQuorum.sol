@@ -16,6 +16,11 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     bytes32 private constant VERDICT_TYPEHASH = keccak256(
         "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 goodSegments)"
     );
+    bytes32 private constant RETRIEVAL_TYPEHASH = keccak256(
+        "Retrieval(bytes32 leaseId,bytes32 root,uint40 committedAt,uint16 goodSegments)"
+    );
+    bytes32 private constant REJECTION_TYPEHASH =
+        keccak256("Rejection(bytes32 leaseId,bytes32 report)");
     bytes32 private constant AUDIT_VERDICT_TYPEHASH =
         keccak256("AuditVerdict(bytes32 leaseId,uint16 segment,address auditor,uint8 fault)");
 
@@ -32,10 +37,14 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     /// @inheritdoc IArbiterQuorum
     mapping(address account => bool) public isJudge;
 
-    /// @dev The registry creates it, and is asked about bonds from then on.
-    constructor(address escrow_, address[] memory judges_, uint256 threshold_, uint256 minBond_)
-        EIP712("Gridlease", "1")
-    {
+    /// @dev `registry_` is asked about bonds from now on.
+    constructor(
+        address registry_,
+        address escrow_,
+        address[] memory judges_,
+        uint256 threshold_,
+        uint256 minBond_
+    ) EIP712("Gridlease", "1") {
         uint256 number = judges_.length;
         if (number == 0 || number > MAX_JUDGES) revert NumJudgesOutOfRange(number, MAX_JUDGES);
         uint256 least = number / 2 + 1;
@@ -50,7 +59,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
             isJudge[previous] = true;
         }
         _judges = judges_;
-        (registry, escrow, threshold, minBond) = (msg.sender, escrow_, threshold_, minBond_);
+        (registry, escrow, threshold, minBond) = (registry_, escrow_, threshold_, minBond_);
     }
 
     /// @inheritdoc IArbiterQuorum
@@ -67,10 +76,53 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
         bytes32 digest = verdictDigest(leaseId, root, dispute.disputedAt, fraud, goodSegments);
         address[] memory signers = _signers(digest, signatures);
         _refuseParties(signers, terms);
-        _refuse(signers, dispute.challenger);
-        _refuse(signers, dispute.lowerChallenger);
+        _refuseChallengers(signers, dispute);
         emit VerdictGiven(leaseId, root, dispute.disputedAt, fraud, goodSegments, signers);
         ILeaseEscrow(escrow).rule(terms, fraud, goodSegments);
+    }
+
+    /// @inheritdoc IArbiterQuorum
+    function ruleLate(
+        IEscrowTypes.Terms calldata terms,
+        uint16 goodSegments,
+        bytes[] calldata signatures
+    ) external {
+        bytes32 leaseId = _leaseId(terms);
+        bytes32 root = ILeaseEscrow(escrow).leaseOf(leaseId).root;
+        address[] memory signers =
+            _signers(verdictDigest(leaseId, root, 0, true, goodSegments), signatures);
+        _refuseParties(signers, terms);
+        emit VerdictGiven(leaseId, root, 0, true, goodSegments, signers);
+        ILeaseEscrow(escrow).ruleLate(terms, goodSegments);
+    }
+
+    /// @inheritdoc IArbiterQuorum
+    function attestUnretrievable(
+        IEscrowTypes.Terms calldata terms,
+        uint16 goodSegments,
+        bytes[] calldata signatures
+    ) external {
+        bytes32 leaseId = _leaseId(terms);
+        IEscrowTypes.Lease memory lease = ILeaseEscrow(escrow).leaseOf(leaseId);
+        bytes32 digest = retrievalDigest(leaseId, lease.root, lease.committedAt, goodSegments);
+        address[] memory signers = _signers(digest, signatures);
+        _refuseParties(signers, terms);
+        _refuseChallengers(signers, ILeaseEscrow(escrow).disputeOf(leaseId));
+        emit RetrievalGiven(leaseId, lease.root, lease.committedAt, goodSegments, signers);
+        ILeaseEscrow(escrow).attestUnretrievable(terms, goodSegments);
+    }
+
+    /// @inheritdoc IArbiterQuorum
+    function rejectMachine(
+        IEscrowTypes.Terms calldata terms,
+        bytes32 report,
+        bytes[] calldata signatures
+    ) external {
+        bytes32 leaseId = _leaseId(terms);
+        address[] memory signers = _signers(rejectionDigest(leaseId, report), signatures);
+        _refuseParties(signers, terms);
+        emit RejectionGiven(leaseId, report, signers);
+        ILeaseEscrow(escrow).rejectMachine(terms, report, "");
     }
 
     /// @inheritdoc IArbiterQuorum
@@ -111,6 +163,23 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
         return _hashTypedDataV4(
             keccak256(abi.encode(VERDICT_TYPEHASH, leaseId, root, disputedAt, fraud, goodSegments))
         );
+    }
+
+    /// @inheritdoc IArbiterQuorum
+    function retrievalDigest(
+        bytes32 leaseId,
+        bytes32 root,
+        uint40 committedAt,
+        uint16 goodSegments
+    ) public view returns (bytes32) {
+        return _hashTypedDataV4(
+            keccak256(abi.encode(RETRIEVAL_TYPEHASH, leaseId, root, committedAt, goodSegments))
+        );
+    }
+
+    /// @inheritdoc IArbiterQuorum
+    function rejectionDigest(bytes32 leaseId, bytes32 report) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(REJECTION_TYPEHASH, leaseId, report)));
     }
 
     /// @inheritdoc IArbiterQuorum
@@ -155,11 +224,20 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     /// @dev Nobody judges its own case.
     function _refuseParties(address[] memory signers, IEscrowTypes.Terms calldata terms)
         private
-        pure
+        view
     {
         _refuse(signers, terms.renter);
         _refuse(signers, terms.provider);
         _refuse(signers, terms.operator);
+        _refuse(signers, ILeaseEscrow(escrow).listingOf(terms.listingId).operator);
+    }
+
+    function _refuseChallengers(address[] memory signers, IEscrowTypes.Dispute memory dispute)
+        private
+        pure
+    {
+        _refuse(signers, dispute.challenger);
+        _refuse(signers, dispute.lowerChallenger);
     }
 
     function _refuse(address[] memory signers, address party) private pure {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ArbiterQuorum} from "./ArbiterQuorum.sol";
 import {IArbiterQuorum} from "./interfaces/IArbiterQuorum.sol";
 import {IAuditorRegistry} from "./interfaces/IAuditorRegistry.sol";
 import {AuditPay} from "./registry/AuditPay.sol";
+import {QuorumFactory} from "./registry/QuorumFactory.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
@@ -16,13 +16,15 @@ contract AuditorRegistry is AuditPay {
     using Checkpoints for Checkpoints.Trace208;
     using SafeCast for uint256;
 
-    uint256 private constant MAX_UNBONDING_PERIOD = 90 days;
+    uint256 private constant MAX_UNBONDING_PERIOD = 180 days;
     uint256 private constant NO_REPORT_DIVISOR = 10;
 
     /// @inheritdoc IAuditorRegistry
     address public immutable bondToken;
     /// @inheritdoc IAuditorRegistry
     uint32 public immutable unbondingPeriod;
+
+    QuorumFactory private immutable _factory = new QuorumFactory();
 
     /// @inheritdoc IAuditorRegistry
     mapping(address account => bool) public isQuorum;
@@ -35,7 +37,8 @@ contract AuditorRegistry is AuditPay {
         address quorum
             => mapping(bytes32 hardwareClass => mapping(address account => Checkpoints.Trace208))
     ) private _bondTrace;
-    mapping(bytes32 slashId => bool) private _slashed;
+    /// @dev Most that the verdicts on one audit could take so far.
+    mapping(bytes32 slashId => uint256) private _slashed;
 
     constructor(
         address owner,
@@ -59,7 +62,7 @@ contract AuditorRegistry is AuditPay {
         nonReentrant
         returns (address quorum)
     {
-        quorum = address(new ArbiterQuorum(escrow, judges, threshold, minBond));
+        quorum = _factory.create(escrow, judges, threshold, minBond);
         isQuorum[quorum] = true;
         emit QuorumCreated(quorum, judges, threshold, minBond);
     }
@@ -140,11 +143,13 @@ contract AuditorRegistry is AuditPay {
     ) external nonReentrant {
         if (!isQuorum[msg.sender]) revert NotQuorum(msg.sender);
         bytes32 slashId = keccak256(abi.encode(msg.sender, account, leaseId, segment));
-        if (_slashed[slashId]) revert AlreadySlashed(account, leaseId, segment);
-        _slashed[slashId] = true;
+        (uint256 most, uint256 before) = (slashOf(msg.sender, fault), _slashed[slashId]);
+        // Who was silent first and lied then loses what the lie costs, and not more.
+        if (before != 0 && before >= most) revert AlreadySlashed(account, leaseId, segment);
+        _slashed[slashId] = most;
         Auditor storage auditor = _auditors[msg.sender][account];
         (uint128 bonded, uint128 unbonding) = (auditor.bonded, auditor.unbonding);
-        uint256 amount = Math.min(slashOf(msg.sender, fault), uint256(bonded) + unbonding);
+        uint256 amount = Math.min(most - before, uint256(bonded) + unbonding);
         if (amount == 0) revert NothingToSlash(msg.sender, account);
         // Neither loses bits: each part is at most what it is taken from.
         uint128 first = uint128(Math.min(amount, bonded));

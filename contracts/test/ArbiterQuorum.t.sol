@@ -126,7 +126,7 @@ contract ArbiterQuorumTest is RegistryTest {
         (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         quorum.rule(terms, false, 3, _signatures(_verdict(id, false, 3), 0, 3));
         vm.assertTrue(_status(id) == IEscrowTypes.LeaseStatus.Active, "active");
-        vm.assertEq(_credits().provider, CHALLENGE_BOND, "the challenger's bond");
+        vm.assertEq(_credits().provider, CHALLENGE_BOND / 2, "half of the challenger's bond");
     }
 
     function test_rule_withTooFewSignatures_reverts() external {
@@ -213,7 +213,7 @@ contract ArbiterQuorumTest is RegistryTest {
 
     function _expectPartyRefused(uint256 key) private {
         uint256 state = vm.snapshotState();
-        _quorumWith(key);
+        _quorumOf(key);
         (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
         bytes[] memory signatures = new bytes[](1);
         signatures[0] = _signature(key, _verdict(id, true, 0));
@@ -224,7 +224,7 @@ contract ArbiterQuorumTest is RegistryTest {
 
     function test_rule_withTheProviderAsJudge_reverts() external {
         uint256 key = 0xd44;
-        _quorumWith(key);
+        _quorumOf(key);
         address provider = vm.addr(key);
         _fund(provider);
         vm.prank(provider);
@@ -241,15 +241,6 @@ contract ArbiterQuorumTest is RegistryTest {
         signatures[0] = _signature(key, _verdict(id, false, 1));
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, provider));
         quorum.rule(terms, false, 1, signatures);
-    }
-
-    /// @dev A quorum of one, bonded.
-    function _quorumWith(uint256 key) private {
-        address[] memory one = new address[](1);
-        one[0] = vm.addr(key);
-        quorum = IArbiterQuorum(registry.createQuorum(one, 1, MIN_BOND));
-        _fundForRegistry(one[0]);
-        _bond(one[0], MIN_BOND);
     }
 
     function test_rule_withSignaturesForAnotherVerdict_reverts() external {
@@ -305,22 +296,6 @@ contract ArbiterQuorumTest is RegistryTest {
         );
     }
 
-    function _quorumDigest(bytes32 structHash) private view returns (bytes32) {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,"
-                    "address verifyingContract)"
-                ),
-                keccak256("Gridlease"),
-                keccak256("1"),
-                block.chainid,
-                address(quorum)
-            )
-        );
-        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
-    }
-
     // ------------------------------------------------------------------------------ slashAuditor
 
     function test_slashAuditor_givenWrongLease_reverts() external {
@@ -355,7 +330,7 @@ contract ArbiterQuorumTest is RegistryTest {
         bytes[] memory signatures = _signatures(digest, 0, 2);
         vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, judges[1]));
         quorum.slashAuditor(terms, 1, judges[1], fault, signatures);
-        _quorumWith(RENTER_KEY);
+        _quorumOf(RENTER_KEY);
         terms = _quorumTerms();
         id = _open(terms);
         digest = quorum.auditVerdictDigest(id, 1, AUDITOR, fault);

@@ -30,7 +30,8 @@ import {vm} from "./utils/Vm.sol";
 // └── pages should cover all who enrolled, without those whose bond was too low
 // slash
 // ├── by another than a quorum: it should revert
-// ├── twice for the same segment, or of nothing: it should revert
+// ├── twice for the same segment and fault, or of nothing: it should revert
+// ├── for a wrong report after a missing one: it should take the rest, and no more
 // └── it should take from the bond first, then from what is unbonding, for the renter
 // withdraw, withdrawTo
 // ├── of nothing, too much, or to a wrong recipient: it should revert
@@ -46,8 +47,8 @@ contract AuditorRegistryTest is RegistryTest {
         _expectNoRegistry(abi.encode(o, e, address(0), t, 1, 1), missing);
         _expectNoRegistry(abi.encode(o, e, d, address(0), 1, 1), missing);
         _expectNoRegistry(
-            abi.encode(o, e, d, t, 90 days + 1, 1),
-            abi.encodeWithSelector(IAuditorRegistry.PeriodTooLong.selector, 90 days + 1, 90 days)
+            abi.encode(o, e, d, t, 180 days + 1, 1),
+            abi.encodeWithSelector(IAuditorRegistry.PeriodTooLong.selector, 180 days + 1, 180 days)
         );
         _expectNoRegistry(
             abi.encode(o, e, d, t, 1, 30 days + 1),
@@ -363,10 +364,44 @@ contract AuditorRegistryTest is RegistryTest {
         bytes32 id = _open(terms);
         _bond(AUDITOR, 3 * MIN_BOND);
         _slash(terms, IAuditorRegistry.AuditFault.NoReport, 1);
+        _expectSlashed(terms, id, IAuditorRegistry.AuditFault.NoReport);
         _slash(terms, IAuditorRegistry.AuditFault.NoReport, 2);
-        IAuditorRegistry.AuditFault fault = IAuditorRegistry.AuditFault.WrongReport;
-        bytes32 digest = quorum.auditVerdictDigest(id, 1, AUDITOR, fault);
-        bytes[] memory signatures = _signatures(digest, 0, 2);
+        _slash(terms, IAuditorRegistry.AuditFault.WrongReport, 1);
+        _expectSlashed(terms, id, IAuditorRegistry.AuditFault.WrongReport);
+        // Who reported wrongly did report.
+        _expectSlashed(terms, id, IAuditorRegistry.AuditFault.NoReport);
+    }
+
+    /// @dev Else an auditor would be silent first, pay a tenth, and report what it likes.
+    function test_slash_forAWrongReportAfterSilence_takesTheRest() external {
+        IEscrowTypes.Terms memory terms = _quorumTerms();
+        bytes32 id = _open(terms);
+        _bond(AUDITOR, 3 * MIN_BOND);
+        _slash(terms, IAuditorRegistry.AuditFault.NoReport, 1);
+        vm.assertEq(_registryCredit(renter), MIN_BOND / 10, "a tenth");
+        _expectRegistryEvent();
+        emit IAuditorRegistry.AuditorSlashed(
+            address(quorum),
+            AUDITOR,
+            id,
+            1,
+            IAuditorRegistry.AuditFault.WrongReport,
+            renter,
+            MIN_BOND - MIN_BOND / 10,
+            2 * MIN_BOND,
+            0
+        );
+        _slash(terms, IAuditorRegistry.AuditFault.WrongReport, 1);
+        vm.assertEq(_registryCredit(renter), MIN_BOND, "both together: one wrong report");
+    }
+
+    function _expectSlashed(
+        IEscrowTypes.Terms memory terms,
+        bytes32 id,
+        IAuditorRegistry.AuditFault fault
+    ) private {
+        bytes[] memory signatures =
+            _signatures(quorum.auditVerdictDigest(id, 1, AUDITOR, fault), 0, 2);
         vm.expectRevert(
             abi.encodeWithSelector(IAuditorRegistry.AlreadySlashed.selector, AUDITOR, id, 1)
         );

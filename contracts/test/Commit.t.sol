@@ -170,7 +170,8 @@ contract CommitTest is EscrowTest {
                 committedAt: uint40(START + 50 + WINDOW),
                 stoppedAt: 0,
                 escrow: uint96(COST - 3 * PRICE),
-                root: root
+                root: root,
+                isUnretrievable: false
             })
         );
     }
@@ -264,7 +265,8 @@ contract CommitTest is EscrowTest {
                 committedAt: uint40(START + 50),
                 stoppedAt: 0,
                 escrow: uint96(COST),
-                root: root
+                root: root,
+                isUnretrievable: false
             })
         );
     }

@@ -15,7 +15,7 @@ contract ExtensionTest is EscrowTest {
         ILeaseEscrow direct = ILeaseEscrow(escrow.extension());
         IEscrowTypes.Terms memory terms = _terms();
         IEscrowTypes.Order memory order;
-        bytes[22] memory calls = [
+        bytes[25] memory calls = [
             abi.encodeCall(direct.list, (CLASS, address(token), 1, operator, DOCUMENT)),
             abi.encodeCall(direct.reprice, (listingId, 1)),
             abi.encodeCall(direct.delist, (listingId)),
@@ -36,6 +36,9 @@ contract ExtensionTest is EscrowTest {
             abi.encodeCall(direct.cancelNonces, (listingId, 0, 1)),
             abi.encodeCall(direct.revokeOrder, (order, "")),
             abi.encodeCall(direct.attestUnretrievable, (terms, 0)),
+            abi.encodeCall(direct.demandData, (terms, 0)),
+            abi.encodeCall(direct.rejectMachine, (terms, 0, "")),
+            abi.encodeCall(direct.ruleLate, (terms, 0)),
             abi.encodeCall(
                 direct.challengeFrom, (terms, 0, IEscrowTypes.Source.Credit, OTHER, 1, "")
             ),
@@ -47,7 +50,7 @@ contract ExtensionTest is EscrowTest {
             (bool done, bytes memory result) = address(direct).call(calls[i]);
             vm.assertTrue(!done, "refused");
             bytes memory reason =
-                i == 21 ? bytes("") : abi.encodeWithSelector(IEscrowTypes.DirectCall.selector);
+                i == 24 ? bytes("") : abi.encodeWithSelector(IEscrowTypes.DirectCall.selector);
             vm.assertEq(result, reason, "reason");
         }
     }

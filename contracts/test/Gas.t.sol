@@ -193,6 +193,28 @@ contract GasTest is ConsentTest {
         _measure("rule, fraud");
     }
 
+    function test_gas_findings() external {
+        _warmCredits();
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        vm.prank(CHALLENGER);
+        escrow.demandData(terms, 3);
+        _measure("demandData");
+        vm.prank(ARBITER);
+        escrow.attestUnretrievable(terms, 2);
+        _measure("attestUnretrievable, ending a demand");
+        vm.warp(START + 50 + WINDOW);
+        _close(STRANGER, terms);
+        vm.prank(ARBITER);
+        escrow.ruleLate(terms, 0);
+        _measure("ruleLate");
+        terms.nonce = 2;
+        bytes32 leaseId = _open(terms);
+        bytes memory signature = _signature(OPERATOR_KEY, escrow.failedProbeDigest(leaseId, TRACE));
+        vm.prank(STRANGER);
+        escrow.rejectMachine(terms, TRACE, signature);
+        _measure("rejectMachine, with the operator's signature");
+    }
+
     function test_gas_timeout() external {
         _warmCredits();
         (IEscrowTypes.Terms memory terms,) = _disputed(4, 3);

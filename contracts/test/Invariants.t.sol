@@ -17,13 +17,18 @@ import {vm} from "./utils/Vm.sol";
 //   unbonding is never more than the stake.
 // Progress
 // - paid <= pending <= segments.
-// - paid never decreases, and pending by the arbiter's attestation only; pending grows by a commit
-//   or a voucher only, and what is paid in reserve needs a final checkpoint; the root chains
-//   all commits and nothing else. (checked by the handler after each step)
+// - paid never decreases, and pending by the arbiter's attestation only, after which nothing is
+//   committed; pending grows by a commit or a voucher only, and what is paid in reserve needs a
+//   final checkpoint; the root chains all commits and nothing else. (checked by the handler after
+//   each step)
 // - Nothing is paid while its window is open, except what the arbiter ruled good. (handler)
 // - Commits are in time, at most as fast as segments can be computed, once after a stop. (handler)
-// - A dispute stops the clock: after an honest ruling, window and deadlines have the time left
-//   that they had before it. (handler)
+// - A dispute stops the clock: after an honest ruling or an attestation, window and deadlines have
+//   the time left that they had before it. (handler)
+// - A machine is rejected only before any work, by the arbiter or the operator's key, and all is
+//   refunded. (handler)
+// - Fraud is ruled at most once for a lease, also after its end; a late ruling takes at most the
+//   bond, and nothing that backs a live lease. (handler)
 // - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
 // - An order never pays for more than its budget and its segments. (handler)
 // - A listing's places are taken by live leases only, and are all free in the end.
@@ -70,7 +75,7 @@ contract InvariantsTest is EscrowTest {
     /// @dev The random walk is worth something only if it gets everywhere.
     function test_handler_reachesEveryKindOfStep() external {
         _walk(2400);
-        string[22] memory steps = [
+        string[26] memory steps = [
             "stake",
             "unbond",
             "claimUnbond",
@@ -89,7 +94,11 @@ contract InvariantsTest is EscrowTest {
             "fraud",
             "honest",
             "timeoutDispute",
+            "demand",
             "attest",
+            "attest in a dispute",
+            "reject",
+            "late",
             "withdraw",
             "collect",
             "configure"
@@ -252,5 +261,7 @@ contract InvariantsTest is EscrowTest {
         else if (kind < 7) _handler.rule(r, small % 4 == 0, uint16(r >> 64));
         else if (kind == 7) _handler.timeoutDispute(r);
         else if (kind == 8) _handler.attestUnretrievable(r, uint16(r >> 64));
+        else if (kind == 9) _handler.rejectMachine(r, small);
+        else if (kind == 10) _handler.ruleLate(r, uint16(r >> 64));
     }
 }

@@ -391,7 +391,8 @@ contract OpenTest is EscrowTest {
                 committedAt: 0,
                 stoppedAt: 0,
                 escrow: uint96(COST),
-                root: 0
+                root: 0,
+                isUnretrievable: false
             })
         );
     }

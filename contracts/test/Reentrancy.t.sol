@@ -138,7 +138,7 @@ contract ReentrancyTest is ConsentTest {
     /// hope something from.
     function _everyCall(address coin) private view returns (bytes[] memory calls) {
         bytes[14] memory leases = _leaseCalls(coin);
-        bytes[16] memory others = _otherCalls(coin);
+        bytes[19] memory others = _otherCalls(coin);
         calls = new bytes[](leases.length + others.length);
         for (uint256 i = 0; i < leases.length; ++i) {
             calls[i] = leases[i];
@@ -174,7 +174,7 @@ contract ReentrancyTest is ConsentTest {
         ];
     }
 
-    function _otherCalls(address coin) private view returns (bytes[16] memory) {
+    function _otherCalls(address coin) private view returns (bytes[19] memory) {
         IEscrowTypes.Terms memory terms = _terms();
         terms.token = coin;
         return [
@@ -190,6 +190,9 @@ contract ReentrancyTest is ConsentTest {
             abi.encodeCall(escrow.rule, (terms, true, 0)),
             abi.encodeCall(escrow.timeoutDispute, (terms)),
             abi.encodeCall(escrow.attestUnretrievable, (terms, 0)),
+            abi.encodeCall(escrow.demandData, (terms, 0)),
+            abi.encodeCall(escrow.rejectMachine, (terms, 0, "")),
+            abi.encodeCall(escrow.ruleLate, (terms, 0)),
             abi.encodeCall(escrow.revokeOrder, (_order(), "")),
             abi.encodeCall(escrow.collect, (coin)),
             abi.encodeCall(escrow.withdrawTo, (coin, PROVIDER)),

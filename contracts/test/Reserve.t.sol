@@ -12,11 +12,6 @@ import {vm} from "./utils/Vm.sol";
 // │   └── when the renter stops the lease: all that is committed should be paid
 // ├── given a commit of all segments: everything should be paid
 // └── given a dispute: fraud and timeout should not pay the reserve
-// attestUnretrievable
-// ├── given a lease that is not active: it should revert
-// ├── when the caller is not the arbiter: it should revert
-// ├── when the segments do not fit, or the window is over: it should revert
-// └── when all is well: the segments should stay unpaid, and be committed again or refunded
 contract ReserveTest is EscrowTest {
     uint16 private constant RESERVE = 3;
     uint16 private constant FREE = SEGMENTS - RESERVE;
@@ -88,80 +83,6 @@ contract ReserveTest is EscrowTest {
         vm.assertEq(_credits().renter, COST - half, "renter");
     }
 
-    // --------------------------------------------------------------------------- retrievability
-
-    function test_attestUnretrievable_givenDisputedLease_reverts() external {
-        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 1);
-        _expectNotActive(leaseId, IEscrowTypes.LeaseStatus.Disputed);
-        _attest(terms, 1);
-    }
-
-    function test_attestUnretrievable_whenCallerIsNotArbiter_reverts(address caller) external {
-        vm.assume(caller != ARBITER);
-        (IEscrowTypes.Terms memory terms,) = _commits(4);
-        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.NotArbiter.selector, caller, ARBITER));
-        vm.prank(caller);
-        escrow.attestUnretrievable(terms, 1);
-    }
-
-    function test_attestUnretrievable_whenSegmentsDoNotFit_reverts() external {
-        (IEscrowTypes.Terms memory terms,) = _commits(2);
-        vm.warp(START + 100 + WINDOW);
-        _commit(terms, 4);
-        uint16[2] memory given = [uint16(1), 4];
-        for (uint256 i = 0; i < given.length; ++i) {
-            vm.expectRevert(
-                abi.encodeWithSelector(
-                    IEscrowTypes.GoodSegmentsOutOfRange.selector, given[i], 2, 4
-                )
-            );
-            _attest(terms, given[i]);
-        }
-    }
-
-    function test_attestUnretrievable_whenWindowIsOver_reverts() external {
-        (IEscrowTypes.Terms memory terms,) = _commits(4);
-        vm.warp(START + 100 + WINDOW);
-        vm.expectRevert(
-            abi.encodeWithSelector(
-                IEscrowTypes.AfterWindow.selector, START + 100 + WINDOW, START + 100 + WINDOW
-            )
-        );
-        _attest(terms, 1);
-    }
-
-    function test_attestUnretrievable_whenAllIsWell_leavesThemUnpaid() external {
-        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _commits(4);
-        _expectEmit();
-        emit IEscrowTypes.Unretrievable(leaseId, 1);
-        _attest(terms, 1);
-        vm.warp(START + 100 + WINDOW);
-        escrow.settle(terms);
-        _assertCredits(_paid(1, 0));
-        _assertStake(STAKE, BOND, 0);
-        _close(PROVIDER, terms);
-        _assertCredits(_paid(1, COST - PRICE));
-        _assertStake(STAKE, 0, 0);
-    }
-
-    function test_attestUnretrievable_whenCommittedAgain_paysAfterANewWindow() external {
-        (IEscrowTypes.Terms memory terms,) = _commits(SEGMENTS);
-        _attest(terms, 0);
-        vm.warp(START + 120);
-        _commit(terms, SEGMENTS);
-        vm.warp(START + 120 + WINDOW - 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(
-                IEscrowTypes.WindowOpen.selector, START + 119 + WINDOW, START + 120 + WINDOW
-            )
-        );
-        escrow.settle(terms);
-        vm.warp(START + 120 + WINDOW);
-        escrow.settle(terms);
-        Credits memory credits = _credits();
-        vm.assertEq(credits.provider + credits.treasury + credits.auditPool, COST, "all paid");
-    }
-
     // ------------------------------------------------------------------------------------- tools
 
     function _commits(uint16 upTo)
@@ -174,10 +95,5 @@ contract ReserveTest is EscrowTest {
         leaseId = _open(terms);
         vm.warp(START + 100);
         _commit(terms, upTo);
-    }
-
-    function _attest(IEscrowTypes.Terms memory terms, uint16 goodSegments) private {
-        vm.prank(ARBITER);
-        escrow.attestUnretrievable(terms, goodSegments);
     }
 }

@@ -16,7 +16,8 @@ import {vm} from "./utils/Vm.sol";
 // │   ├── it should leave other leases' bonds and the rest of the stake alone
 // │   └── given a provider that challenged itself: it should still lose nine tenths of the bond
 // └── when honest
-//     ├── it should pay nothing from escrow and give the challengers' bonds to the provider
+//     ├── it should pay nothing from escrow, and half of the bonds to provider and audit pool each
+//     ├── given a provider that freezes a refund by challenging itself: it should cost half a bond
 //     ├── it should go on with the time that the window and all deadlines had left
 //     ├── it should allow a new challenge in the window
 //     └── given a friendly challenge of a late segment: it should not shorten the window
@@ -82,7 +83,7 @@ contract RuleTest is EscrowTest {
         uint256 reward = 2 * uint256(PRICE);
         uint256 refund = COST - good * uint256(PRICE);
         _expectEmit();
-        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, true, good, BOND - reward, reward, 0);
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, true, good, BOND - reward, reward, 0, 0);
         if (good != 0) {
             (uint256 a, uint256 b, uint256 c) = _split(good * uint256(PRICE));
             _expectEmit();
@@ -177,10 +178,12 @@ contract RuleTest is EscrowTest {
         _challenge(OTHER, terms, 1);
         vm.warp(START + 170);
         _expectEmit();
-        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 2 * CHALLENGE_BOND);
+        emit IEscrowTypes.Ruled(
+            leaseId, CHALLENGER, false, 4, 0, 0, CHALLENGE_BOND, CHALLENGE_BOND
+        );
         _rule(terms, false, 4);
         Credits memory expected;
-        expected.provider = 2 * CHALLENGE_BOND;
+        (expected.provider, expected.auditPool) = (CHALLENGE_BOND, CHALLENGE_BOND);
         _assertCredits(expected);
         _assertStake(STAKE, BOND, 0);
         IEscrowTypes.Dispute memory none;
@@ -195,9 +198,22 @@ contract RuleTest is EscrowTest {
                 committedAt: uint40(START + 150),
                 stoppedAt: 0,
                 escrow: uint96(COST),
-                root: _root(0, 4, TRACE)
+                root: _root(0, 4, TRACE),
+                isUnretrievable: false
             })
         );
+    }
+
+    /// @dev Were the whole bond the provider's, it could freeze the renter's refund for nothing.
+    function test_rule_givenProviderThatFreezesARefund_paysForIt() external {
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        uint256 before = _wealth(PROVIDER);
+        _challenge(PROVIDER, terms, 3);
+        vm.warp(START + 50 + DISPUTE_TIMEOUT - 1);
+        _rule(terms, false, 4);
+        vm.assertEq(_wealth(PROVIDER), before - PRICE, "half of the bond is gone");
+        (, uint256 auditShares) = escrow.accruedOf(address(token));
+        vm.assertEq(auditShares, PRICE, "to the audit pool");
     }
 
     function test_rule_whenHonest_goesOnWithTheRestOfTheWindow(uint8 used, uint8 length) external {
@@ -216,7 +232,7 @@ contract RuleTest is EscrowTest {
         escrow.settle(terms);
         vm.warp(maturesAt);
         escrow.settle(terms);
-        vm.assertEq(_credits().provider - CHALLENGE_BOND, _paid(4, 0).provider, "paid once");
+        vm.assertEq(_credits().provider - PRICE, _paid(4, 0).provider, "paid once");
     }
 
     function test_rule_whenHonest_movesTheEndOfTheLease() external {

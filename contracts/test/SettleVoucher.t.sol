@@ -145,7 +145,8 @@ contract SettleVoucherTest is EscrowTest {
                 committedAt: uint40(START),
                 stoppedAt: 0,
                 escrow: uint96(COST - 2 * PRICE),
-                root: 0
+                root: 0,
+                isUnretrievable: false
             })
         );
     }

@@ -94,7 +94,8 @@ contract StopAndCloseTest is EscrowTest {
                 committedAt: uint40(START + 50),
                 stoppedAt: stoppedAt,
                 escrow: uint96(COST),
-                root: _root(0, 2, TRACE)
+                root: _root(0, 2, TRACE),
+                isUnretrievable: false
             })
         );
     }

@@ -61,7 +61,7 @@ class FakeChain:
             escrow=ESCROW,
             tokens=(TOKEN,),
             start_block=0,
-            abi_version=2,
+            abi_version=3,
             arbiter=arbiter,
             audit_pool=AUDIT_POOL,
             beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=DELAY),
@@ -348,6 +348,7 @@ class FakeChain:
             challenger=dispute.challenger,
             slashed_to_challenger=0,
             bonds_to_provider=0,
+            bonds_to_audit_pool=0,
         )
         if fraud:
             self.state.slashed += terms.bond

@@ -75,7 +75,7 @@ def make_deployment() -> Deployment:
         escrow=ESCROW,
         tokens=(TokenInfo(symbol="tUSD", address=TOKEN, decimals=6),),
         start_block=1,
-        abi_version=2,
+        abi_version=3,
         arbiter=ARBITER.address,
         audit_pool=key(99).address,
         beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=2),

@@ -6,7 +6,7 @@ import {LeaseTypes} from "./LeaseTypes.sol";
 import {Stakes} from "./Stakes.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-/// @notice Challenge, ruling, and the way out when no ruling comes.
+/// @notice Challenge, demand for data, ruling, and the way out when no ruling comes.
 abstract contract Disputes is Stakes {
     /// @dev Judging one segment means running it twice.
     uint256 private constant AUDIT_COST_SEGMENTS = 2;
@@ -47,6 +47,19 @@ abstract contract Disputes is Stakes {
     }
 
     /// @inheritdoc IEscrowExtension
+    function demandData(Terms calldata terms, uint16 segment)
+        external
+        payable
+        onlyEscrow
+        nonReentrant
+    {
+        bytes32 leaseId = _leaseIdOf(terms);
+        uint256 bond = _freeze(leaseId, terms, segment, msg.sender);
+        emit DataDemanded(leaseId, msg.sender, segment, bond);
+        _pull(terms.token, msg.sender, bond);
+    }
+
+    /// @inheritdoc IEscrowExtension
     function rule(Terms calldata terms, bool fraud, uint16 goodSegments)
         external
         onlyEscrow
@@ -54,9 +67,7 @@ abstract contract Disputes is Stakes {
     {
         (bytes32 leaseId, Progress memory lease) = _disputed(terms);
         if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
-        uint256 deadline = _rulingDeadline(terms, leaseId);
-        // From then on the outcome is fixed, whoever is faster.
-        if (block.timestamp >= deadline) revert AfterDisputeTimeout(block.timestamp, deadline);
+        _checkRulingTime(terms, leaseId);
         bool covered = fraud
             ? lease.paid <= goodSegments && goodSegments < lease.pending
             : goodSegments == lease.pending;
@@ -74,16 +85,30 @@ abstract contract Disputes is Stakes {
         onlyEscrow
         nonReentrant
     {
-        (bytes32 leaseId, Progress memory lease) = _active(terms);
-        if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
-        if (goodSegments < lease.paid || goodSegments >= lease.pending) {
-            revert GoodSegmentsOutOfRange(goodSegments, lease.paid, lease.pending);
+        bytes32 leaseId = _leaseIdOf(terms);
+        Progress memory lease = _load(leaseId);
+        bool isDisputed = lease.status == LeaseStatus.Disputed;
+        if (!isDisputed && lease.status != LeaseStatus.Active) {
+            revert LeaseNotLive(leaseId, lease.status);
         }
-        uint256 maturesAt = _maturesAt(terms, lease);
-        if (block.timestamp >= maturesAt) revert AfterWindow(block.timestamp, maturesAt);
+        if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
+        Dispute memory dispute = _disputes[leaseId];
+        // What was challenged cannot stay without a ruling.
+        uint16 end = isDisputed ? dispute.lowestSegment + 1 : lease.pending;
+        if (goodSegments < lease.paid || goodSegments >= end) {
+            revert GoodSegmentsOutOfRange(goodSegments, lease.paid, end);
+        }
+        if (isDisputed) {
+            _checkRulingTime(terms, leaseId);
+            _resume(lease, dispute);
+        } else {
+            _checkWindow(terms, lease);
+        }
         lease.pending = goodSegments;
+        lease.flags |= UNRETRIEVABLE;
         _store(leaseId, lease);
         emit Unretrievable(leaseId, goodSegments);
+        if (isDisputed) _returnBonds(leaseId, terms, dispute);
     }
 
     /// @inheritdoc IEscrowExtension
@@ -118,16 +143,24 @@ abstract contract Disputes is Stakes {
         private
         returns (uint256 bond)
     {
+        bond = _freeze(leaseId, terms, segment, challenger);
+        emit Challenged(leaseId, challenger, segment, bond);
+    }
+
+    /// @dev Challenge and demand are one kind of dispute; only what they claim differs.
+    function _freeze(bytes32 leaseId, Terms calldata terms, uint16 segment, address challenger)
+        private
+        returns (uint256)
+    {
         Progress memory lease = _load(leaseId);
         // A challenger never judges its own challenge.
         if (challenger == terms.arbiter) revert ArbiterMayNotChallenge(challenger);
-        bond = challengeBond(terms);
         if (lease.status == LeaseStatus.Disputed) {
             _pointLower(leaseId, terms, lease, segment, challenger);
         } else {
             _dispute(leaseId, terms, lease, segment, challenger);
         }
-        emit Challenged(leaseId, challenger, segment, bond);
+        return challengeBond(terms);
     }
 
     function _dispute(
@@ -144,8 +177,7 @@ abstract contract Disputes is Stakes {
         if (segment < lease.paid || segment >= lease.pending) {
             revert SegmentOutOfRange(segment, lease.paid, lease.pending);
         }
-        uint256 maturesAt = _maturesAt(terms, lease);
-        if (block.timestamp >= maturesAt) revert AfterWindow(block.timestamp, maturesAt);
+        _checkWindow(terms, lease);
         lease.status = LeaseStatus.Disputed;
         _store(leaseId, lease);
         Dispute storage dispute = _disputes[leaseId];
@@ -163,8 +195,7 @@ abstract contract Disputes is Stakes {
         uint16 segment,
         address challenger
     ) private {
-        uint256 deadline = _rulingDeadline(terms, leaseId);
-        if (block.timestamp >= deadline) revert AfterDisputeTimeout(block.timestamp, deadline);
+        _checkRulingTime(terms, leaseId);
         Dispute storage dispute = _disputes[leaseId];
         if (segment < lease.paid || segment >= dispute.lowestSegment) {
             revert SegmentOutOfRange(segment, lease.paid, dispute.lowestSegment);
@@ -187,10 +218,11 @@ abstract contract Disputes is Stakes {
         _slashBond(terms.provider, terms.token, terms.bond);
         _credit(terms.token, dispute.challenger, toChallenger);
         _credit(terms.token, terms.renter, toRenter);
-        emit Ruled(leaseId, dispute.challenger, true, goodSegments, toRenter, toChallenger, 0);
+        emit Ruled(leaseId, dispute.challenger, true, goodSegments, toRenter, toChallenger, 0, 0);
         uint16 upTo = _payable(terms, lease, goodSegments);
         if (upTo > lease.paid) _pay(leaseId, terms, lease, upTo);
         _returnBonds(leaseId, terms, dispute);
+        lease.flags |= PROVEN;
         _closeWithoutBond(leaseId, terms, lease, CloseCause.Fraud);
     }
 
@@ -199,15 +231,22 @@ abstract contract Disputes is Stakes {
         delete _disputes[leaseId];
         uint256 bonds = challengeBond(terms);
         if (dispute.lowerChallenger != address(0)) bonds *= 2;
-        _credit(terms.token, terms.provider, bonds);
-        // The clock stood still: window and deadlines go on with the time that they had left.
+        // Each bond is the price of two segments, so that the halves are even.
+        uint256 half = bonds / 2;
+        _credit(terms.token, terms.provider, half);
+        _accrueAuditShare(terms.token, half);
+        _resume(lease, dispute);
+        _store(leaseId, lease);
+        emit Ruled(leaseId, dispute.challenger, false, lease.pending, 0, 0, half, half);
+    }
+
+    /// @dev The clock stood still: window and deadlines go on with the time that they had left.
+    function _resume(Progress memory lease, Dispute memory dispute) private view {
         uint40 frozen = uint40(block.timestamp) - dispute.disputedAt;
         lease.openedAt += frozen;
         lease.committedAt += frozen;
         if (lease.stoppedAt != 0) lease.stoppedAt += frozen;
         lease.status = LeaseStatus.Active;
-        _store(leaseId, lease);
-        emit Ruled(leaseId, dispute.challenger, false, lease.pending, 0, 0, bonds);
     }
 
     function _returnBonds(bytes32 leaseId, Terms calldata terms, Dispute memory dispute) private {
@@ -242,6 +281,17 @@ abstract contract Disputes is Stakes {
         leaseId = _leaseIdOf(terms);
         lease = _load(leaseId);
         if (lease.status != LeaseStatus.Disputed) revert LeaseNotDisputed(leaseId, lease.status);
+    }
+
+    function _checkWindow(Terms calldata terms, Progress memory lease) private view {
+        uint256 maturesAt = _maturesAt(terms, lease);
+        if (block.timestamp >= maturesAt) revert AfterWindow(block.timestamp, maturesAt);
+    }
+
+    /// @dev From the deadline on the outcome is fixed, whoever is faster.
+    function _checkRulingTime(Terms calldata terms, bytes32 leaseId) private view {
+        uint256 deadline = _rulingDeadline(terms, leaseId);
+        if (block.timestamp >= deadline) revert AfterDisputeTimeout(block.timestamp, deadline);
     }
 
     function _rulingDeadline(Terms calldata terms, bytes32 leaseId)

@@ -36,6 +36,10 @@ abstract contract LeaseBook is ListingBook, EIP712 {
     uint8 internal constant COUNTED = 1;
     /// @dev Flag of a closed lease: part of its unpaid segments was paid, by a dispute's timeout.
     uint8 internal constant SPLIT = 2;
+    /// @dev Flag of a lease: checkpoints could not be fetched, so nothing more is committed.
+    uint8 internal constant UNRETRIEVABLE = 4;
+    /// @dev Flag of a closed lease: fraud was ruled, which happens once.
+    uint8 internal constant PROVEN = 8;
 
     /// @dev Progress, packed by `_store`.
     mapping(bytes32 leaseId => uint256) private _progress;
@@ -134,15 +138,16 @@ abstract contract LeaseBook is ListingBook, EIP712 {
     }
 
     /// @dev How many of `upTo` good segments are paid: the reserve only once there is a final
-    /// checkpoint, which is that of all segments, or of a lease that its renter stopped.
+    /// checkpoint, which is that of all segments, or of a lease that its renter stopped, and which
+    /// can be fetched.
     function _payable(Terms calldata terms, Progress memory lease, uint16 upTo)
         internal
         pure
         returns (uint16)
     {
-        if (terms.reserveSegments == 0 || upTo == terms.segments || lease.stoppedAt != 0) {
-            return upTo;
-        }
+        if (terms.reserveSegments == 0) return upTo;
+        bool isFinal = upTo == terms.segments || lease.stoppedAt != 0;
+        if (isFinal && lease.flags & UNRETRIEVABLE == 0) return upTo;
         uint16 free = terms.segments - terms.reserveSegments;
         if (upTo > free) upTo = free;
         return upTo > lease.paid ? upTo : lease.paid;

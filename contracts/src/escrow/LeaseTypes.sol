@@ -28,6 +28,8 @@ library LeaseTypes {
     bytes32 internal constant STOP_TYPEHASH = keccak256("Stop(bytes32 leaseId)");
     bytes32 internal constant CHALLENGE_TYPEHASH =
         keccak256("Challenge(bytes32 leaseId,uint16 segment,uint8 source,uint64 nonce)");
+    bytes32 internal constant FAILED_PROBE_TYPEHASH =
+        keccak256("FailedProbe(bytes32 leaseId,bytes32 report)");
     bytes32 internal constant REVOCATION_TYPEHASH = keccak256("Revocation(bytes32 order)");
 
     /// @dev All 23 members are atomic, so the ABI encoding of the struct, which is what lies in the
@@ -72,6 +74,10 @@ library LeaseTypes {
         uint64 nonce
     ) internal pure returns (bytes32) {
         return keccak256(abi.encode(CHALLENGE_TYPEHASH, leaseId, segment, source, nonce));
+    }
+
+    function hashFailedProbe(bytes32 leaseId, bytes32 report) internal pure returns (bytes32) {
+        return keccak256(abi.encode(FAILED_PROBE_TYPEHASH, leaseId, report));
     }
 
     function hashRevocation(bytes32 order) internal pure returns (bytes32) {

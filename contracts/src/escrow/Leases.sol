@@ -20,6 +20,7 @@ abstract contract Leases is Opening {
         // Check
         (bytes32 leaseId, Progress memory lease) = _active(terms);
         if (terms.window == 0) revert LeaseMetered(leaseId);
+        if (lease.flags & UNRETRIEVABLE != 0) revert LeaseUnretrievable(leaseId);
         _checkProviderSide(terms);
         if (upTo <= lease.pending || upTo > terms.segments) {
             revert UpToOutOfRange(upTo, lease.pending, terms.segments);
@@ -162,12 +163,13 @@ abstract contract Leases is Opening {
     }
 
     /// @dev Last time at which the provider can still claim something; zero when it has made its
-    /// final commit.
+    /// final commit, or its checkpoints could not be fetched.
     function _closableAfter(Terms calldata terms, Progress memory lease)
         private
         pure
         returns (uint256)
     {
+        if (lease.flags & UNRETRIEVABLE != 0) return 0;
         bool isMetered = terms.window == 0;
         if (lease.stoppedAt != 0) {
             bool isFinal = !isMetered && lease.committedAt > lease.stoppedAt;
@@ -200,6 +202,7 @@ abstract contract Leases is Opening {
         returns (CloseCause)
     {
         if (lease.paid == terms.segments) return CloseCause.Completed;
+        if (lease.flags & UNRETRIEVABLE != 0) return CloseCause.Unretrievable;
         if (lease.stoppedAt != 0) return CloseCause.RenterStopped;
         if (!over) return CloseCause.ProviderClosed;
         return lease.committedAt == 0 && terms.window != 0

@@ -52,6 +52,11 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
         }
     }
 
+    /// @dev For the audit pool: not a part of any payment.
+    function _accrueAuditShare(address token, uint256 amount) internal {
+        _accrued[token] += amount << 128;
+    }
+
     function _accruedOf(address token) internal view returns (uint256 fees, uint256 auditShares) {
         uint256 packed = _accrued[token];
         return (uint128(packed), packed >> 128);

@@ -2,10 +2,10 @@
 pragma solidity 0.8.37;
 
 import {IEscrowExtension} from "../interfaces/IEscrowExtension.sol";
-import {Disputes} from "./Disputes.sol";
+import {Findings} from "./Findings.sol";
 
 /// @notice The owner's few settings, and moving the shares that go where they say.
-abstract contract Settings is Disputes {
+abstract contract Settings is Findings {
     /// @inheritdoc IEscrowExtension
     function collect(address token) external onlyEscrow nonReentrant {
         (uint256 fees, uint256 auditShares) = _accruedOf(token);

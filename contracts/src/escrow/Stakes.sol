@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IEscrowExtension} from "../interfaces/IEscrowExtension.sol";
 import {Listings} from "./Listings.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @notice Providers' deposits: in, out after a period, and slashed.
@@ -57,13 +58,27 @@ abstract contract Stakes is Listings {
         emit UnbondClaimed(msg.sender, token, record.amount);
     }
 
-    /// @dev Takes a locked bond out of the stake; the caller credits it. What stays may be less
-    /// than what was unbonding: the slash reaches that part as well.
+    /// @dev Takes a locked bond out of the stake; the caller credits it.
     function _slashBond(address provider, address token, uint96 bond) internal {
+        _stakes[provider][token].locked -= bond;
+        _slash(provider, token, bond);
+    }
+
+    /// @dev Takes up to `bond` out of what backs no live lease; the caller credits it.
+    function _slashFree(address provider, address token, uint96 bond)
+        internal
+        returns (uint256 slashed)
+    {
         StakeRecord storage held = _stakes[provider][token];
-        uint120 remaining = held.total - bond;
+        slashed = Math.min(bond, held.total - held.locked);
+        _slash(provider, token, slashed);
+    }
+
+    /// @dev What stays may be less than what was unbonding: the slash reaches that part as well.
+    function _slash(address provider, address token, uint256 amount) private {
+        StakeRecord storage held = _stakes[provider][token];
+        uint120 remaining = held.total - uint120(amount);
         held.total = remaining;
-        held.locked -= bond;
         UnbondRecord storage record = _unbonds[provider][token];
         if (record.amount > remaining) record.amount = remaining;
     }

@@ -27,7 +27,8 @@ abstract contract Views is Orders {
             committedAt: lease.committedAt,
             stoppedAt: lease.stoppedAt,
             escrow: lease.escrow,
-            root: _roots[leaseId]
+            root: _roots[leaseId],
+            isUnretrievable: lease.flags & UNRETRIEVABLE != 0
         });
     }
 

@@ -11,8 +11,8 @@ import {IEscrowTypes} from "./IEscrowTypes.sol";
 /// Rules
 /// - A verdict needs `threshold` signatures, strictly ascending by signer, of judges whose bond
 ///   under this quorum counts at that moment.
-/// - Nobody judges its own case: not the renter, the provider or its operator, not a challenger,
-///   not the auditor who is accused.
+/// - Nobody judges its own case: not the renter, the provider, the operator of the terms or the
+///   listing's current one, not a challenger, not the auditor who is accused.
 /// - The signed messages bind this contract, the chain and, by the lease's id, the escrow.
 ///   A verdict on a dispute also binds the committed root and the time of the first challenge: it
 ///   is worthless for any other dispute.
@@ -20,7 +20,8 @@ import {IEscrowTypes} from "./IEscrowTypes.sol";
 interface IArbiterQuorum {
     // ----------------------------------------------------------------------------------- events
 
-    /// @notice The escrow took this verdict; its own `Ruled` has the money.
+    /// @notice The escrow took this verdict; its own `Ruled`, or `LateFraud` when `disputedAt` is
+    /// zero, has the money.
     event VerdictGiven(
         bytes32 indexed leaseId,
         bytes32 root,
@@ -29,6 +30,17 @@ interface IArbiterQuorum {
         uint16 goodSegments,
         address[] judges
     );
+    /// @notice The escrow took this attestation; its own `Unretrievable` has what it does.
+    event RetrievalGiven(
+        bytes32 indexed leaseId,
+        bytes32 root,
+        uint40 committedAt,
+        uint16 goodSegments,
+        address[] judges
+    );
+    /// @notice The escrow took this rejection; its own `MachineRejected` and `Closed` have the
+    /// money.
+    event RejectionGiven(bytes32 indexed leaseId, bytes32 report, address[] judges);
     /// @notice The registry took this verdict; its own `AuditorSlashed` has the money.
     event AuditVerdictGiven(
         bytes32 indexed leaseId,
@@ -69,6 +81,34 @@ interface IArbiterQuorum {
         bytes[] calldata signatures
     ) external;
 
+    /// @notice Rules fraud on a lease that has closed. Anybody may call.
+    /// @param goodSegments As in `ILeaseEscrow.ruleLate`.
+    /// @param signatures 65 bytes each over `verdictDigest`, with a `disputedAt` of zero, which no
+    /// dispute has.
+    function ruleLate(
+        IEscrowTypes.Terms calldata terms,
+        uint16 goodSegments,
+        bytes[] calldata signatures
+    ) external;
+
+    /// @notice Says that checkpoints of committed segments cannot be fetched. Anybody may call.
+    /// @param goodSegments As in `ILeaseEscrow.attestUnretrievable`.
+    /// @param signatures 65 bytes each over `retrievalDigest`.
+    function attestUnretrievable(
+        IEscrowTypes.Terms calldata terms,
+        uint16 goodSegments,
+        bytes[] calldata signatures
+    ) external;
+
+    /// @notice Says that the machine failed a repeat of its probe. Anybody may call.
+    /// @param report As in `ILeaseEscrow.rejectMachine`.
+    /// @param signatures 65 bytes each over `rejectionDigest`.
+    function rejectMachine(
+        IEscrowTypes.Terms calldata terms,
+        bytes32 report,
+        bytes[] calldata signatures
+    ) external;
+
     /// @notice Slashes an auditor that was drawn for a segment of a lease, for its renter. Anybody
     /// may call.
     /// @param signatures 65 bytes each (r, s, v) over `auditVerdictDigest`.
@@ -84,7 +124,7 @@ interface IArbiterQuorum {
 
     /// @notice EIP-712 digest of Verdict(leaseId, root, disputedAt, fraud, goodSegments).
     /// @param root The lease's root in the escrow: all commits that the verdict is about.
-    /// @param disputedAt Time of the first challenge, from the escrow.
+    /// @param disputedAt Time of the first challenge, from the escrow; zero for `ruleLate`.
     function verdictDigest(
         bytes32 leaseId,
         bytes32 root,
@@ -92,6 +132,19 @@ interface IArbiterQuorum {
         bool fraud,
         uint16 goodSegments
     ) external view returns (bytes32);
+
+    /// @notice EIP-712 digest of Retrieval(leaseId, root, committedAt, goodSegments).
+    /// @param root The lease's root in the escrow: all commits that it is about.
+    /// @param committedAt Time of the newest of them, from the escrow.
+    function retrievalDigest(
+        bytes32 leaseId,
+        bytes32 root,
+        uint40 committedAt,
+        uint16 goodSegments
+    ) external view returns (bytes32);
+
+    /// @notice EIP-712 digest of Rejection(leaseId, report).
+    function rejectionDigest(bytes32 leaseId, bytes32 report) external view returns (bytes32);
 
     /// @notice EIP-712 digest of AuditVerdict(leaseId, segment, auditor, fault).
     function auditVerdictDigest(

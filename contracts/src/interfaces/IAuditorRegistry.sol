@@ -22,7 +22,9 @@ pragma solidity 0.8.37;
 /// Clock
 /// - Periods are block times in seconds; the record for the draw is kept by block number.
 /// - Warning: some rollups report the number of a block of their parent chain, which many of
-///   their own blocks share. There, changes within that parent block are one entry of the record.
+///   their own blocks share, and which moves on only now and then. There, changes within that
+///   parent block are one entry of the record, `bondAt` and `auditorsAt` take numbers of that
+///   parent chain, and a draw has to name its block as this contract counts it.
 ///
 /// Assumptions on tokens
 /// - Bond token and pay tokens do not rebase. A bond token that takes a fee on transfer is
@@ -34,8 +36,9 @@ pragma solidity 0.8.37;
 /// - Warning: the distributor decides how pay is shared. An unjust root is public for `payDelay`
 ///   seconds, in which the owner can reject it; without an owner that looks, nothing stops it.
 /// - Warning: a threshold of a quorum's judges, acting together, can take the bonds of auditors
-///   and judges under that quorum, at most `slashOf(quorum, fault)` for each segment of a lease
-///   that names it, and only to that lease's renter. They cannot keep a bond from leaving.
+///   and judges under that quorum, at most `slashOf(quorum, WrongReport)` from an account for
+///   each segment of a lease that names it, and only to that lease's renter. They cannot keep a
+///   bond from leaving.
 interface IAuditorRegistry {
     // ------------------------------------------------------------------------------------ types
 
@@ -201,8 +204,10 @@ interface IAuditorRegistry {
 
     /// @notice Takes `slashOf(caller, fault)`, or what there is, from an auditor for the renter.
     /// @dev Only a quorum calls, after it counted its judges' signatures; see `IArbiterQuorum`.
-    /// Once for an auditor, lease and segment. What counts for the draw goes first, then what is
-    /// unbonding.
+    /// Once for an auditor, lease and segment; a missing report does not rule out a later verdict
+    /// that the report which came was wrong, which then takes what is left up to its own slash:
+    /// both together cost no more than a wrong report. What counts for the draw goes first, then
+    /// what is unbonding.
     function slash(
         address auditor,
         bytes32 leaseId,

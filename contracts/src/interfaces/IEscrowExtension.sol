@@ -62,8 +62,9 @@ interface IEscrowExtension is IEscrowTypes {
     /// lease.
     /// @dev Anybody but the arbiter may, with a bond of `challengeBond(terms)` from its allowance.
     /// While a dispute is open, further challengers may point at a lower segment; of these only the
-    /// lowest stays, an earlier one gets its bond back. An honest ruling gives the bonds to the
-    /// provider, anything else returns them.
+    /// lowest stays, an earlier one gets its bond back. An honest ruling gives half of the bonds to
+    /// the provider and half to the audit pool, so that a provider that freezes a refund by
+    /// challenging itself pays for it; anything else returns them.
     /// @param segment Index from zero, at least `paid`, less than `pending`.
     function challenge(Terms calldata terms, uint16 segment) external payable;
 
@@ -81,6 +82,15 @@ interface IEscrowExtension is IEscrowTypes {
         bytes calldata consent
     ) external;
 
+    /// @notice Claims that the checkpoint of a committed, unpaid segment cannot be fetched: a
+    /// dispute like that of `challenge`, with the same bond, the same freeze and the same ends.
+    /// @dev The arbiter answers with an honest ruling when it can fetch it, with
+    /// `attestUnretrievable` when it cannot, with fraud when it fetched it and found it wrong.
+    /// Without an answer `timeoutDispute` ends it.
+    /// @param segment Index from zero, at least `paid`, less than `pending`; while disputed, less
+    /// than the lowest so far.
+    function demandData(Terms calldata terms, uint16 segment) external payable;
+
     /// @notice Arbiter's verdict over all committed, unpaid segments.
     /// @dev Honest pays nothing by itself: the window goes on with the time it had left. Fraud
     /// closes the lease: good segments are paid, the bond is slashed, all else is refunded. Of the
@@ -89,12 +99,34 @@ interface IEscrowExtension is IEscrowTypes {
     function rule(Terms calldata terms, bool fraud, uint16 goodSegments) external;
 
     /// @notice Arbiter's word that checkpoints of committed segments cannot be fetched: these
-    /// segments are not paid, and nobody is slashed. The provider may commit them again, with a new
-    /// window, while it may commit at all.
-    /// @dev Within the window of the commit. Segments below `goodSegments` keep their window.
+    /// segments are not paid, nothing more can be committed, and nobody is slashed for it.
+    /// @dev Were another commit taken, a provider could withhold checkpoints until the draw misses
+    /// its fakes. Segments below `goodSegments` keep their window and are paid, without the
+    /// reserve; once none waits, anybody may close. On an active lease: within the window of the
+    /// commit. On a disputed one: until the arbiter's time is over; the dispute ends, challengers
+    /// get their bonds back, and the clock goes on with the time it had left.
     /// Warning: like a ruling of fraud, it is the arbiter's word alone.
-    /// @param goodSegments Index of the first segment whose checkpoint is missing.
+    /// @param goodSegments Index of the first segment whose checkpoint is missing; at least `paid`,
+    /// less than `pending`, and in a dispute at most the lowest challenged one.
     function attestUnretrievable(Terms calldata terms, uint16 goodSegments) external;
+
+    /// @notice Closes a lease whose machine failed its probe: all is refunded, the bond is free.
+    /// @dev While nothing was ever committed or, by voucher, paid. By the arbiter, as an auditor's
+    /// repeat of the probe, unless the lease is metered, where nobody checked who the arbiter is;
+    /// or by anybody with the operator's signature. Everybody else who does not want the machine
+    /// stops the lease.
+    /// @param report Hash of the report on the probe.
+    /// @param signature Signature of FailedProbe(leaseId, report) by the listing's current operator
+    /// (65 bytes, or EIP-1271); not looked at when the caller is the arbiter.
+    function rejectMachine(Terms calldata terms, bytes32 report, bytes calldata signature) external;
+
+    /// @notice Arbiter's verdict of fraud on a lease that has closed: slashes what the provider
+    /// still has of the bond, free or unbonding, for the renter. What was paid stays paid.
+    /// @dev Once for a lease, not after a ruling of fraud, and before `committedAt + window +
+    /// unbondingPeriod`. The bonds of live leases are not touched.
+    /// Warning: a provider whose stake was unbonding before the lease closed may have left with it.
+    /// @param goodSegments Index of the first wrong segment, less than `paid`.
+    function ruleLate(Terms calldata terms, uint16 goodSegments) external;
 
     /// @notice Ends a dispute whose arbiter did not rule in time.
     /// @dev Segments below the lowest challenged one are paid by half; everything else is refunded.
@@ -160,6 +192,9 @@ interface IEscrowExtension is IEscrowTypes {
         external
         view
         returns (bytes32);
+
+    /// @notice EIP-712 digest that an operator signs for `rejectMachine`.
+    function failedProbeDigest(bytes32 leaseId, bytes32 report) external view returns (bytes32);
 
     /// @return spent Cost of the leases opened under the order, less what came back.
     /// @return segments Their segments, less what came back.

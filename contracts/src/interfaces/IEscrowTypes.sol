@@ -169,7 +169,11 @@ interface IEscrowTypes {
         /// The arbiter ruled fraud.
         Fraud,
         /// The arbiter did not rule within `disputeTimeout`.
-        DisputeTimedOut
+        DisputeTimedOut,
+        /// Checkpoints of committed segments could not be fetched.
+        Unretrievable,
+        /// The machine failed its probe before anything was committed.
+        AcceptanceFailed
     }
 
     /// @notice Progress of a lease, as read by `leaseOf`.
@@ -189,6 +193,8 @@ interface IEscrowTypes {
         uint96 escrow;
         /// keccak256(abi.encode(previous root, upTo, traceRoot)) over all commits.
         bytes32 root;
+        /// Whether checkpoints could not be fetched: nothing more can be committed.
+        bool isUnretrievable;
     }
 
     /// @notice Open dispute of a lease, as read by `disputeOf`; empty when there is none.
@@ -286,10 +292,15 @@ interface IEscrowTypes {
     event Challenged(
         bytes32 indexed leaseId, address indexed challenger, uint16 segment, uint256 bond
     );
+    /// @notice As `Challenged`, but the claim is that the segment's checkpoint cannot be fetched.
+    event DataDemanded(
+        bytes32 indexed leaseId, address indexed demander, uint16 segment, uint256 bond
+    );
     /// @notice A challenger's bond was credited back to it.
     event BondReturned(bytes32 indexed leaseId, address indexed challenger, uint256 amount);
     /// @notice On fraud the slash of `slashedToRenter + slashedToChallenger` left the provider's
-    /// stake and was credited; when honest, `bondsToProvider` was credited to the provider.
+    /// stake and was credited; when honest, `bondsToProvider` was credited to the provider, and
+    /// `bondsToAuditPool` accrues until `collect`.
     event Ruled(
         bytes32 indexed leaseId,
         address indexed challenger,
@@ -297,11 +308,19 @@ interface IEscrowTypes {
         uint16 goodSegments,
         uint256 slashedToRenter,
         uint256 slashedToChallenger,
-        uint256 bondsToProvider
+        uint256 bondsToProvider,
+        uint256 bondsToAuditPool
     );
-    /// @notice Committed segments from `goodSegments` on are not paid, unless they are committed
-    /// again.
+    /// @notice Fraud was ruled on a lease that had closed: `slashedToRenter` left the provider's
+    /// stake and was credited to the renter. What was paid stays paid.
+    event LateFraud(bytes32 indexed leaseId, uint16 goodSegments, uint256 slashedToRenter);
+    /// @notice Committed segments from `goodSegments` on are not paid, and nothing more can be
+    /// committed. An open dispute ended with it, and the clock goes on as after an honest ruling.
     event Unretrievable(bytes32 indexed leaseId, uint16 goodSegments);
+    /// @notice The lease closed with all its money refunded, since its machine failed the probe
+    /// that `report` is the hash of.
+    /// @param byArbiter Whether the arbiter said so; else the operator signed it.
+    event MachineRejected(bytes32 indexed leaseId, bytes32 report, bool byArbiter);
     /// @notice The part that was split: credit of the provider and accrued shares. The rest is the
     /// refund of `Closed`.
     event DisputeTimedOut(
@@ -397,11 +416,13 @@ interface IEscrowTypes {
     error LeaseNotActive(bytes32 leaseId, LeaseStatus status);
     error LeaseNotLive(bytes32 leaseId, LeaseStatus status);
     error LeaseNotDisputed(bytes32 leaseId, LeaseStatus status);
+    error LeaseNotClosed(bytes32 leaseId, LeaseStatus status);
     error LeaseMetered(bytes32 leaseId);
     error LeaseNotMetered(bytes32 leaseId);
     error UpToOutOfRange(uint16 upTo, uint16 pending, uint16 segments);
     error AfterCommitDeadline(uint256 timestamp, uint256 deadline);
     error FinalCommitMade(bytes32 leaseId);
+    error LeaseUnretrievable(bytes32 leaseId);
     error CommitTooFast(uint16 upTo, uint256 secondsNeeded, uint256 secondsElapsed);
     error NothingToSettle(bytes32 leaseId);
     /// Committed segments can still be challenged.
@@ -412,7 +433,12 @@ interface IEscrowTypes {
 
     error SegmentOutOfRange(uint16 segment, uint16 lowest, uint16 end);
     error AfterWindow(uint256 timestamp, uint256 maturesAt);
-    error GoodSegmentsOutOfRange(uint16 goodSegments, uint16 paid, uint16 pending);
+    /// Not from `lowest` to below `end`; an honest ruling covers exactly `end`.
+    error GoodSegmentsOutOfRange(uint16 goodSegments, uint16 lowest, uint16 end);
     error AfterDisputeTimeout(uint256 timestamp, uint256 deadline);
     error BeforeDisputeTimeout(uint256 timestamp, uint256 deadline);
+    /// Work was accepted: from then on a renter stops.
+    error WorkCommitted(bytes32 leaseId);
+    error FraudRuled(bytes32 leaseId);
+    error AfterLateDeadline(uint256 timestamp, uint256 deadline);
 }

@@ -19,8 +19,8 @@ import {IEscrowExtension} from "./IEscrowExtension.sol";
 ///
 /// Clock
 /// - Times are block times in seconds. A dispute stops the clock of its lease: when it ends with an
-///   honest ruling, the three times of the lease move forward by as long as it took, so no deadline
-///   and no window runs while nobody may commit.
+///   honest ruling or an attestation, the three times of the lease move forward by as long as it
+///   took, so no deadline and no window runs while nobody may commit.
 /// - Warning: a block producer can shift block time by some seconds. Making periods much longer
 ///   than that is the parties' own care; this contract only bounds them from above.
 ///
@@ -37,7 +37,8 @@ import {IEscrowExtension} from "./IEscrowExtension.sol";
 ///   pause `open` and `list`. It can reach no user's funds and cannot stop any way out.
 /// - Warning: the arbiter of a lease, named in its terms, decides disputes alone. It can take a
 ///   provider's bond and unsettled pay for the renter (and a tenth of the bond for a challenger),
-///   or let fraud pass. It can pay nothing to itself.
+///   also without a dispute refund what is not committed yet or cannot be fetched, rule fraud until
+///   `unbondingPeriod` after the last window, or let fraud pass. It can pay nothing to itself.
 /// - Warning: a leaked operator key can sign terms that lock free stake as bond and name a friendly
 ///   arbiter. Free stake is what a leak can cost. `setOperator` and `delist` revoke the key.
 interface ILeaseEscrow is IEscrowCore, IEscrowExtension {}

@@ -259,6 +259,7 @@ abstract contract EscrowTest {
         vm.assertEq(lease.stoppedAt, expected.stoppedAt, "stoppedAt");
         vm.assertEq(lease.escrow, expected.escrow, "escrow");
         vm.assertEq(lease.root, expected.root, "root");
+        vm.assertEq(lease.isUnretrievable, expected.isUnretrievable, "isUnretrievable");
     }
 
     function _assertDispute(bytes32 leaseId, IEscrowTypes.Dispute memory expected) internal view {

@@ -24,7 +24,8 @@ contract MarketHandler {
         Pending,
         Mature,
         Metered,
-        Disputed
+        Disputed,
+        Closed
     }
 
     uint256 public constant MAX_LEASES = 8;
@@ -46,6 +47,9 @@ contract MarketHandler {
     IEscrowTypes.Lease[] private _seen;
     uint256[] private _maturesAt;
     uint256[] private _disputedAt;
+    /// @dev Leases whose checkpoints could not be fetched, and those on which fraud was ruled.
+    mapping(bytes32 id => bool) private _isUnretrievable;
+    mapping(bytes32 id => bool) private _isProven;
     uint64 private _nonce;
 
     constructor(
@@ -196,6 +200,7 @@ contract MarketHandler {
         else upTo = _seen[i].pending + 1 + upTo % 3;
         address caller = upTo % 2 == 0 ? _terms[i].provider : _terms[i].operator;
         if (_call(caller, abi.encodeCall(escrow.commit, (_terms[i], upTo, traceRoot)), "commit")) {
+            vm.assertTrue(!_isUnretrievable[_ids[i]], "no commit after an attestation");
             IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
             bytes32 root = keccak256(abi.encode(_seen[i].root, upTo, traceRoot));
             vm.assertEq(lease.root, root, "root chains the commits");
@@ -264,13 +269,16 @@ contract MarketHandler {
         IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
         address challenger = accounts[who % 7];
         bytes memory data = abi.encodeCall(escrow.challenge, (_terms[i], segment));
-        if (which >> 8 & 3 == 0) {
+        bool isDemand = which >> 12 & 3 == 0;
+        if (isDemand) {
+            data = abi.encodeCall(escrow.demandData, (_terms[i], segment));
+        } else if (which >> 8 & 3 == 0) {
             IEscrowTypes.Source source = IEscrowTypes.Source(which >> 10 & 1);
             data = abi.encodeCall(
                 escrow.challengeFrom, (_terms[i], segment, source, challenger, 0, "")
             );
         }
-        if (!_call(challenger, data, "challenge")) return;
+        if (!_call(challenger, data, isDemand ? "demand" : "challenge")) return;
         vm.assertTrue(before.paid <= segment && segment < before.pending, "challenged segment");
         if (before.status == IEscrowTypes.LeaseStatus.Active) {
             vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "challenged within the window");
@@ -295,20 +303,75 @@ contract MarketHandler {
             lease.paid, fraud ? _payable(i, before, good) : before.paid, "paid by a ruling"
         );
         if (!fraud) _checkClock(i, before, lease);
+        else _isProven[_ids[i]] = true;
         _check(Step.Ruling);
     }
 
     function attestUnretrievable(uint256 which, uint16 good) external {
         if (_terms.length == 0) return;
-        uint256 i = _pick(which, Wanted.Pending);
-        uint16 span = _seen[i].pending - _seen[i].paid + 1;
-        good = _seen[i].paid + good % span;
+        uint256 i = _pick(which, which >> 8 & 1 == 0 ? Wanted.Pending : Wanted.Disputed);
+        IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
+        bool isDisputed = before.status == IEscrowTypes.LeaseStatus.Disputed;
+        uint16 lowest = escrow.disputeOf(_ids[i]).lowestSegment;
+        good = before.paid + good % (before.pending - before.paid + 1);
         bytes memory data = abi.encodeCall(escrow.attestUnretrievable, (_terms[i], good));
-        if (_call(_terms[i].arbiter, data, "attest")) {
-            vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "attested within the window");
-            vm.assertEq(escrow.leaseOf(_ids[i]).pending, good, "attested");
+        if (_call(_terms[i].arbiter, data, isDisputed ? "attest in a dispute" : "attest")) {
+            IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
+            vm.assertTrue(lease.pending == good && lease.isUnretrievable, "attested");
+            _isUnretrievable[_ids[i]] = true;
+            if (isDisputed) {
+                uint256 deadline = _disputedAt[i] + _terms[i].disputeTimeout;
+                vm.assertLt(vm.getBlockTimestamp(), deadline, "attested in time");
+                vm.assertLe(good, lowest, "what was challenged does not stay");
+                _checkClock(i, before, lease);
+            } else {
+                vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "attested within the window");
+            }
         }
         _check(Step.Attest);
+    }
+
+    /// @dev By the arbiter or, with some key's signature, by anybody: the operator's alone counts.
+    function rejectMachine(uint256 which, uint8 who) external {
+        if (_terms.length == 0) return;
+        uint256 i = _pick(which, who % 4 == 0 ? Wanted.Metered : Wanted.Active);
+        IEscrowTypes.Terms memory terms = _terms[i];
+        IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
+        uint256 key = who >> 2 & 3 == 0 ? RENTER_KEY : OPERATOR_KEY;
+        if (terms.provider != accounts[2]) ++key;
+        bytes memory signature = _sign(key, escrow.failedProbeDigest(_ids[i], bytes32(which)));
+        bool byArbiter = who >> 4 & 1 == 0;
+        address caller = byArbiter ? terms.arbiter : accounts[who % 7];
+        bytes memory data =
+            abi.encodeCall(escrow.rejectMachine, (terms, bytes32(which), signature));
+        uint256 credit = escrow.creditOf(address(token), terms.renter);
+        if (_call(caller, data, "reject")) {
+            vm.assertEq(before.committedAt, 0, "rejected before any work");
+            bool isSigned = vm.addr(key) == terms.operator;
+            vm.assertTrue(isSigned || (byArbiter && terms.window != 0), "who may reject");
+            _checkCredit(terms.renter, credit + uint256(terms.pricePerSegment) * terms.segments);
+        }
+        _check(Step.Other);
+    }
+
+    function ruleLate(uint256 which, uint16 good) external {
+        if (_terms.length == 0) return;
+        uint256 i = _pick(which, Wanted.Closed);
+        IEscrowTypes.Terms memory terms = _terms[i];
+        good = good % (_seen[i].paid + 2);
+        (uint256 before, uint256 locked,,) = escrow.stakeOf(terms.provider, address(token));
+        uint256 credit = escrow.creditOf(address(token), terms.renter);
+        bytes memory data = abi.encodeCall(escrow.ruleLate, (terms, good));
+        if (_call(terms.arbiter, data, "late")) {
+            vm.assertTrue(!_isProven[_ids[i]], "fraud is ruled once");
+            _isProven[_ids[i]] = true;
+            vm.assertLt(good, _seen[i].paid, "a paid segment");
+            (uint256 total, uint256 lockedAfter,,) = escrow.stakeOf(terms.provider, address(token));
+            vm.assertEq(lockedAfter, locked, "bonds of live leases");
+            vm.assertLe(before - total, terms.bond, "at most the bond");
+            _checkCredit(terms.renter, credit + before - total);
+        }
+        _check(Step.Other);
     }
 
     function timeoutDispute(uint256 which) external {
@@ -403,7 +466,7 @@ contract MarketHandler {
             if (step != Step.Commit && step != Step.Voucher && step != Step.Attest) {
                 vm.assertEq(lease.pending, before.pending, "pending moves by commit or voucher");
             }
-            if (step != Step.Ruling) {
+            if (step != Step.Ruling && step != Step.Attest) {
                 vm.assertEq(lease.openedAt, before.openedAt, "the clock moves by a ruling");
             }
             bool isEarly = vm.getBlockTimestamp() < _maturesAt[i];
@@ -426,7 +489,7 @@ contract MarketHandler {
     }
 
     function _checkCredit(address account, uint256 credit) private view {
-        vm.assertEq(escrow.creditOf(address(token), account), credit, "collected");
+        vm.assertEq(escrow.creditOf(address(token), account), credit, "credit");
     }
 
     /// @dev A dispute that ends honest has stopped every clock of its lease.
@@ -450,7 +513,8 @@ contract MarketHandler {
         returns (uint16)
     {
         IEscrowTypes.Terms memory terms = _terms[i];
-        if (lease.stoppedAt != 0 || upTo == terms.segments) return upTo;
+        bool isFinal = lease.stoppedAt != 0 || upTo == terms.segments;
+        if (isFinal && !_isUnretrievable[_ids[i]]) return upTo;
         uint16 free = terms.segments - terms.reserveSegments;
         if (upTo > free) upTo = free;
         return upTo > lease.paid ? upTo : lease.paid;
@@ -522,6 +586,8 @@ contract MarketHandler {
             if (wanted == Wanted.Disputed && lease.status == IEscrowTypes.LeaseStatus.Disputed) {
                 return j;
             }
+            bool isClosed = lease.status == IEscrowTypes.LeaseStatus.Closed;
+            if (wanted == Wanted.Closed && isClosed && lease.paid != 0) return j;
         }
     }
 

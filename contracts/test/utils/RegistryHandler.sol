@@ -26,6 +26,7 @@ contract RegistryHandler {
     /// @notice Sent to the registry and not taken in yet.
     uint256 public uncollected;
 
+    mapping(address account => mapping(uint16 segment => uint256)) private _taken;
     IEscrowTypes.Terms private _terms;
     uint256[] private _judgeKeys;
     uint256[NUM_AUDITORS] private _leaves;
@@ -110,6 +111,12 @@ contract RegistryHandler {
         uint256 amount = _registry.creditOf(address(_token), _terms.renter) - before;
         vm.assertLe(amount, _registry.slashOf(address(_quorum), fault), "slash <= allowed");
         slashed += amount;
+        _taken[account][segment] += amount;
+        vm.assertLe(
+            _taken[account][segment],
+            _registry.slashOf(address(_quorum), IAuditorRegistry.AuditFault.WrongReport),
+            "one audit costs no more than one wrong report"
+        );
     }
 
     function _send(uint256 amount) private {

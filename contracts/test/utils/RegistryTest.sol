@@ -110,6 +110,15 @@ abstract contract RegistryTest is EscrowTest {
         _challenge(challenger, terms, 2);
     }
 
+    /// @dev A quorum of one, bonded.
+    function _quorumOf(uint256 key) internal {
+        address[] memory one = new address[](1);
+        one[0] = vm.addr(key);
+        quorum = IArbiterQuorum(registry.createQuorum(one, 1, MIN_BOND));
+        _fundForRegistry(one[0]);
+        _bond(one[0], MIN_BOND);
+    }
+
     // -------------------------------------------------------------------------------- signatures
 
     /// @dev Signatures of the judges from `first` on.
@@ -128,6 +137,22 @@ abstract contract RegistryTest is EscrowTest {
         bytes32 root = escrow.leaseOf(leaseId).root;
         uint40 disputedAt = escrow.disputeOf(leaseId).disputedAt;
         return quorum.verdictDigest(leaseId, root, disputedAt, fraud, good);
+    }
+
+    function _quorumDigest(bytes32 structHash) internal view returns (bytes32) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256(
+                    "EIP712Domain(string name,string version,uint256 chainId,"
+                    "address verifyingContract)"
+                ),
+                keccak256("Gridlease"),
+                keccak256("1"),
+                block.chainid,
+                address(quorum)
+            )
+        );
+        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
     }
 
     /// @dev Slash of AUDITOR for segment 1 of an open lease.

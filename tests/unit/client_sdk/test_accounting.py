@@ -7,12 +7,15 @@ from contracts.events import (
     CloseCause,
     Closed,
     Committed,
+    DataDemanded,
     DisputeTimedOut,
+    LateFraud,
     Opened,
     RelayerPaid,
     Ruled,
     Settled,
     Stopped,
+    Unretrievable,
 )
 from tests.unit.client_sdk.test_policy import TERMS
 
@@ -106,6 +109,7 @@ def test_when_a_cheat_is_caught_then_the_slash_is_counted():
                 challenger=AUDITOR,
                 slashed_to_challenger=2_000,
                 bonds_to_provider=0,
+                bonds_to_audit_pool=0,
             ),
             log(BondReturned, challenger=AUDITOR, amount=2_000),
             log(Closed, cause=CloseCause.FRAUD, paid_segments=0, refund=30_000),
@@ -129,11 +133,33 @@ def test_when_the_arbiter_says_honest_then_nothing_is_slashed():
                 slashed_to_renter=0,
                 challenger=AUDITOR,
                 slashed_to_challenger=0,
-                bonds_to_provider=2_000,
+                bonds_to_provider=1_000,
+                bonds_to_audit_pool=1_000,
             ),
         ],
     )
     assert (account.slashed, account.held) == (0, 30_000)
+
+
+def test_when_fraud_is_proved_after_the_end_then_the_slash_is_counted():
+    log = Log()
+    account = account_of(
+        TERMS,
+        [
+            opened(log),
+            log(DataDemanded, demander=AUDITOR, segment=3, bond=2_000),
+            log(Unretrievable, good_segments=0),
+            log(BondReturned, challenger=AUDITOR, amount=2_000),
+            log(Closed, cause=CloseCause.UNRETRIEVABLE, paid_segments=0, refund=30_000),
+            log(LateFraud, good_segments=0, slashed_to_renter=500),
+        ],
+    )
+    assert (account.slashed, account.refunded, account.paid) == (500, 30_000, 0)
+    assert account.challenged
+    assert [(m.to, m.amount) for m in account.movements[-2:]] == [
+        (TERMS.renter, 30_000),
+        (TERMS.renter, 500),
+    ]
 
 
 def test_when_the_renter_stops_then_the_time_is_kept():

@@ -104,7 +104,7 @@ def deployment(path, *chains: int):
     entry = {
         "escrow": "0x" + "1" * 40,
         "start_block": 1,
-        "abi_version": 2,
+        "abi_version": 3,
         "tokens": [],
         "arbiter": None,
         "audit_pool": "0x" + "2" * 40,

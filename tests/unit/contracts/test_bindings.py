@@ -23,7 +23,8 @@ from contracts.bindings import (
     decode_event,
 )
 from contracts.codec import MAX_DATA_BYTES, Item, decode, load_artifact, split_tuple
-from contracts.events import EVENT_CLASSES, Closed, Event, Log, Opened, snake_case
+from contracts.events import EVENT_CLASSES, Closed, Event, Opened
+from contracts.logs import Log, snake_case
 
 ADDRESS = "0x1234567890123456789012345678901234567890"
 ESCROW = LeaseEscrow(ADDRESS)
@@ -165,8 +166,9 @@ def test_when_the_cause_or_status_is_unknown_then_it_is_refused() -> None:
         decode_event(log_of(item, [bytes(32), 200, 1, 2]))
     view = ESCROW.lease_of(bytes(32))
     outputs = load_artifact("LeaseEscrow").functions["leaseOf"].outputs
-    fields = [1, 2, 3, 4, 5, 6, 7, b"\x01" * 32]
-    assert view.decode(encode(outputs, [tuple(fields)])).status is LeaseStatus.ACTIVE
+    fields = [1, 2, 3, 4, 5, 6, 7, b"\x01" * 32, True]
+    lease = view.decode(encode(outputs, [tuple(fields)]))
+    assert (lease.status, lease.is_unretrievable) == (LeaseStatus.ACTIVE, True)
     with pytest.raises(BadChainData, match="status"):
         view.decode(encode(outputs, [(9, *fields[1:])]))
 

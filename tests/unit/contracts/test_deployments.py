@@ -28,7 +28,7 @@ DEV = Deployment(
     escrow=ESCROW,
     tokens=(TokenInfo(symbol="tUSD", address=OTHER, decimals=6),),
     start_block=3,
-    abi_version=2,
+    abi_version=3,
     arbiter=ESCROW,
     audit_pool=OTHER,
     beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=2),

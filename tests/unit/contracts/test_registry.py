@@ -11,10 +11,11 @@ from eth_abi.abi import encode
 from contracts.bindings import BadChainData, Contract, View
 from contracts.codec import Item, load_artifact
 from contracts.errors import decode_error
-from contracts.events import Event, Log, snake_case
+from contracts.events import Event
+from contracts.logs import Log, snake_case
+from contracts.quorum import ArbiterQuorum
 from contracts.registry import (
     REGISTRY_EVENTS,
-    ArbiterQuorum,
     AuditFault,
     AuditorRegistry,
     AuditorSlashed,

@@ -10,9 +10,10 @@ from eth_account.signers.local import LocalAccount
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.sender import Sender
 from client_sdk.protocol.eip712 import Domain, digest
-from client_sdk.protocol.rulings import AuditVerdict, Verdict
+from client_sdk.protocol.rulings import AuditVerdict, Rejection, Retrieval, Verdict
 from contracts.bindings import Call, Token
-from contracts.registry import ArbiterQuorum, AuditFault, AuditorRegistry
+from contracts.quorum import ArbiterQuorum
+from contracts.registry import AuditFault, AuditorRegistry
 
 MIN_BOND = 1_000_000
 HARDWARE_CLASS, ENCRYPTION_KEY = b"\x0c" * 32, b"\x0e" * 32
@@ -45,6 +46,10 @@ def test_when_an_auditor_bonds_and_enrolls_then_the_draw_finds_it(
         lease_id=b"\1" * 32, root=b"\2" * 32, disputed_at=3, fraud=True, good_segments=4
     )
     assert chain.view(quorum.verdict_digest(*ruling.abi_tuple())) == digest(ruling, domain)
+    retrieval = Retrieval(lease_id=b"\1" * 32, root=b"\2" * 32, committed_at=3, good_segments=4)
+    assert chain.view(quorum.retrieval_digest(*retrieval.abi_tuple())) == digest(retrieval, domain)
+    rejection = Rejection(lease_id=b"\1" * 32, report=b"\2" * 32)
+    assert chain.view(quorum.rejection_digest(*rejection.abi_tuple())) == digest(rejection, domain)
     audit = AuditVerdict(
         lease_id=b"\1" * 32,
         segment=2,

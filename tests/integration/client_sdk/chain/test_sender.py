@@ -52,7 +52,7 @@ def bare(node: Any) -> Iterator[Chain]:
         escrow=TARGET,
         tokens=(),
         start_block=1,
-        abi_version=2,
+        abi_version=3,
         arbiter=None,
         audit_pool=TARGET,
         beacon=None,
@@ -223,7 +223,7 @@ from client_sdk.chain.deployment import Deployment
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.wallet import load_key_file
 from contracts.bindings import Call
-d = Deployment(chain_id=31337, escrow="{TARGET}", tokens=(), start_block=1, abi_version=2,
+d = Deployment(chain_id=31337, escrow="{TARGET}", tokens=(), start_block=1, abi_version=3,
                arbiter=None, audit_pool="{TARGET}", beacon=None)
 with Chain("{node.rpc_url}", d) as chain:
     sender = Sender(chain, load_key_file(Path(sys.argv[1])), Path(sys.argv[2]), confirmations=0)

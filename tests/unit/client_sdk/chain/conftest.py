@@ -31,7 +31,7 @@ def make_deployment(chain_id: int = 31337) -> Deployment:
         escrow=ESCROW,
         tokens=(TokenInfo(symbol="tUSD", address=TOKEN, decimals=6),),
         start_block=0,
-        abi_version=2,
+        abi_version=3,
         arbiter=None,
         audit_pool=ESCROW,
         beacon=BeaconInfo(kind=BeaconKind.DEV, delay_blocks=2),

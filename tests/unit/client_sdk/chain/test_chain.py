@@ -59,8 +59,8 @@ def test_when_the_node_serves_something_else_then_the_check_says_what(
     with pytest.raises(WrongChain, match="serves chain 1, not chain 31337"):
         chain.check()
     node.overrides.clear()
-    newer = Chain("http://fake", replace(chain.deployment, abi_version=3), transport=node)
-    with pytest.raises(WrongChain, match="interface version 3"):
+    newer = Chain("http://fake", replace(chain.deployment, abi_version=4), transport=node)
+    with pytest.raises(WrongChain, match="interface version 4"):
         newer.check()
 
 

@@ -55,7 +55,7 @@ def deployed(home):
         escrow=ESCROW,
         tokens=(TokenInfo(symbol="tUSD", address=TOKEN, decimals=6),),
         start_block=1,
-        abi_version=2,
+        abi_version=3,
         arbiter=ARBITER,
         audit_pool=ARBITER,
         beacon=None,

@@ -23,7 +23,7 @@ from client_sdk.protocol.addresses import (
 )
 from client_sdk.protocol.authorizations import ReceiveWithAuthorization
 from client_sdk.protocol.canonical import canonical_json, parse_json
-from client_sdk.protocol.consents import Challenge, Opening, Revocation, Stop
+from client_sdk.protocol.consents import Challenge, FailedProbe, Opening, Revocation, Stop
 from client_sdk.protocol.eip712 import (
     Domain,
     Typed,
@@ -37,7 +37,7 @@ from client_sdk.protocol.keccak import keccak256
 from client_sdk.protocol.messages import AuditorKey, AuditReport, Progress
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
-from client_sdk.protocol.rulings import AuditVerdict, Verdict
+from client_sdk.protocol.rulings import AuditVerdict, Rejection, Retrieval, Verdict
 from client_sdk.protocol.terms import Terms, Voucher, chained_root
 from client_sdk.protocol.verification import (
     Verification,
@@ -46,7 +46,7 @@ from client_sdk.protocol.verification import (
 )
 
 ROOT = Path(__file__).parents[4]
-CONSENTS = [Opening, Stop, Challenge, Revocation]
+CONSENTS = [Opening, Stop, Challenge, FailedProbe, Revocation]
 KINDS = [
     *CONSENTS,
     ReceiveWithAuthorization,
@@ -58,6 +58,8 @@ KINDS = [
     AuditReport,
     AuditorKey,
     Verdict,
+    Retrieval,
+    Rejection,
     AuditVerdict,
 ]
 HASHES = st.binary(min_size=32, max_size=32)
@@ -296,8 +298,8 @@ def test_when_an_authorization_is_typed_then_it_is_the_one_of_eip_3009():
 
 def test_when_the_quorum_s_source_is_read_then_its_rulings_are_ours():
     source = (ROOT / "contracts/src/ArbiterQuorum.sol").read_text()
-    assert f'"{Verdict.EIP712_TYPE}"' in source
-    assert f'"{AuditVerdict.EIP712_TYPE}"' in source
+    for kind in (Verdict, Retrieval, Rejection, AuditVerdict):
+        assert f'"{kind.EIP712_TYPE}"' in source
 
 
 def test_when_keccak_is_taken_then_it_is_ethereum_s():

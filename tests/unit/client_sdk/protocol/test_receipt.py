@@ -179,6 +179,7 @@ def test_when_flags_are_in_an_event_then_they_stay_flags():
         challenger=AUDITOR,
         slashed_to_challenger=10,
         bonds_to_provider=0,
+        bonds_to_audit_pool=0,
         **place(1),
     )
     event = ChainEvent.from_chain(ruled)
