@@ -282,7 +282,7 @@ async def arbitrate(
 async def follow_rulings(
     session: AsyncSession, scope: Scope, events: Iterable[EventRecord], now: datetime
 ) -> None:
-    """End the arbitrations of leases that were ruled on, or whose dispute ran out."""
+    """End the arbitrations of leases that were ruled on, or whose dispute ended otherwise."""
     for event in events:
         ruled = event.name == "Ruled"
         state = AuditState.RULED if ruled else AuditState.EXPIRED

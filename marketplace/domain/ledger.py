@@ -91,6 +91,7 @@ class LeaseFacts:
     paid_segments: int = 0
     pending_segments: int = 0
     root: str = ZERO_ROOT
+    is_unretrievable: bool = False
     committed_at: datetime | None = None
     stopped_at: datetime | None = None
     disputed_at: datetime | None = None
@@ -129,7 +130,7 @@ def subjects(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Su
     if event.lease_id is None or terms is None:
         return
     yield Subject(SubjectKind.LEASE, event.lease_id)
-    if event.name in ("Opened", "Closed", "Ruled"):
+    if event.name in ("Opened", "Closed", "Ruled", "LateFraud"):
         key = f"{terms['provider']}:{terms['token']}".lower()
         yield Subject(SubjectKind.STAKE, key)
 
@@ -180,13 +181,18 @@ def apply_stake(
         return replace(facts, locked=facts.locked + bond)
     if event.name == "Ruled" and event.args["fraud"]:
         slash = event.amount("slashed_to_renter") + event.amount("slashed_to_challenger")
-        total = facts.total - slash
-        # The slash reaches what was unbonding as well.
-        unbonding = min(facts.unbonding, total)
-        return replace(facts, total=total, locked=facts.locked - slash, unbonding=unbonding)
+        return replace(_slashed(facts, slash), locked=facts.locked - slash)
+    if event.name == "LateFraud":
+        return _slashed(facts, event.amount("slashed_to_renter"))
     if event.name == "Closed" and event.args["cause"] != CAUSE_FRAUD:
         return replace(facts, locked=facts.locked - bond)
     return facts
+
+
+def _slashed(facts: StakeFacts, slash: int) -> StakeFacts:
+    total = facts.total - slash
+    # The slash reaches what was unbonding as well.
+    return replace(facts, total=total, unbonding=min(facts.unbonding, total))
 
 
 def opened_lease(event: EventRecord) -> LeaseFacts:
@@ -236,13 +242,16 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
         )
     if event.name == "Stopped":
         return replace(facts, stopped_at=from_timestamp(int(event.args["stopped_at"])))
-    if event.name == "Challenged" and facts.state is LeaseState.ACTIVE:
+    if event.name in ("Challenged", "DataDemanded") and facts.state is LeaseState.ACTIVE:
         disputed = advance(facts.state, LeaseState.DISPUTED)
         return replace(facts, state=disputed, disputed_at=event.block_at)
     if event.name == "Unretrievable":
-        return replace(facts, pending_segments=int(event.args["good_segments"]))
+        if facts.state is LeaseState.DISPUTED:
+            facts = _resumed(facts, event)
+        good = int(event.args["good_segments"])
+        return replace(facts, pending_segments=good, is_unretrievable=True)
     if event.name == "Ruled" and not event.args["fraud"]:
-        return _after_honest_ruling(facts, event)
+        return _resumed(facts, event)
     if event.name == "Closed":
         return replace(
             facts,
@@ -257,7 +266,7 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
     return facts
 
 
-def _after_honest_ruling(facts: LeaseFacts, event: EventRecord) -> LeaseFacts:
+def _resumed(facts: LeaseFacts, event: EventRecord) -> LeaseFacts:
     active = advance(facts.state, LeaseState.ACTIVE)
     assert facts.disputed_at is not None, "a dispute has a beginning"
     frozen = event.block_at - facts.disputed_at
@@ -313,8 +322,11 @@ def _lease_changes(event: EventRecord, terms: Mapping[str, Any]) -> Iterator[tup
         yield event.text("challenger"), event.amount("amount"), "bond_returned"
     elif event.name == "Ruled":
         yield renter, event.amount("slashed_to_renter"), "slash"
+        # The audit pool's half of a lost bond accrues like a share.
         yield event.text("challenger"), event.amount("slashed_to_challenger"), "reward"
         yield provider, event.amount("bonds_to_provider"), "challenger_bond"
+    elif event.name == "LateFraud":
+        yield renter, event.amount("slashed_to_renter"), "slash"
 
 
 def closable_after(facts: LeaseFacts) -> datetime:
@@ -322,6 +334,8 @@ def closable_after(facts: LeaseFacts) -> datetime:
 
     Source: ``Leases._closableAfter``.
     """
+    if facts.is_unretrievable:
+        return facts.started_at
     terms = facts.terms
     metered = int(terms["window"]) == 0
     grace = timedelta(seconds=int(terms["commit_grace"]))
@@ -337,12 +351,13 @@ def closable_after(facts: LeaseFacts) -> datetime:
 
 def payable_segments(facts: LeaseFacts) -> int:
     """Return up to where the committed segments are paid once they mature: the reserve only with a
-    final checkpoint.
+    final checkpoint, and one that can be fetched.
 
     Source: ``LeaseBook._payable``.
     """
     segments, reserve = int(facts.terms["segments"]), int(facts.terms["reserve_segments"])
-    if facts.pending_segments == segments or facts.stopped_at is not None:
+    final = facts.pending_segments == segments or facts.stopped_at is not None
+    if final and not facts.is_unretrievable:
         return facts.pending_segments
     return max(facts.paid_segments, min(facts.pending_segments, segments - reserve))
 

@@ -24,7 +24,7 @@ from marketplace.context import Market
 from marketplace.domain.events import EventRecord
 from marketplace.indexer import repository
 from marketplace.indexer.decode import to_record
-from marketplace.indexer.service import Changes, apply_events, rewind
+from marketplace.indexer.service import RULINGS, Changes, apply_events, rewind
 from marketplace.jobs import service as jobs
 from marketplace.offers import service as offers
 from marketplace.receipts import service as receipts
@@ -226,7 +226,7 @@ class Follower:
 
         await audits.order_draws(session, await named("Committed"), moment)
         await audits.arbitrate(session, self._market, await named("Challenged"), moment)
-        await audits.follow_rulings(session, scope, await named("Ruled", "DisputeTimedOut"), moment)
+        await audits.follow_rulings(session, scope, await named(*RULINGS), moment)
         await receipts.order_receipts(session, await named("Closed"), moment)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,6 +29,9 @@ from marketplace.domain.ledger import (
 from marketplace.indexer import repository
 from marketplace.models import Challenge, Commit, Lease, Listing, Payment, Stake
 from marketplace.scope import Scope
+
+RULINGS: Final = ("Ruled", "Unretrievable", "DisputeTimedOut")
+"""Events that end a dispute; an ``Unretrievable`` of an active lease finds none."""
 
 
 @dataclass
@@ -87,9 +90,7 @@ async def rewind(session: AsyncSession, scope: Scope, ancestor: int) -> Changes:
     for entry in entries:
         await repository.change_credit(session, scope, entry.token, entry.account, -entry.delta)
     await session.flush()
-    rulings = await repository.transactions_above(
-        session, scope, ancestor, ("Ruled", "DisputeTimedOut")
-    )
+    rulings = await repository.transactions_above(session, scope, ancestor, RULINGS)
     session.expunge_all()
     await repository.take_back_rulings(session, scope, rulings)
     await repository.drop_above(session, scope, ancestor)
@@ -196,11 +197,13 @@ async def _add_rows(
                 paid_at=event.block_at,
             )
         )
-    elif event.name == "Challenged":
+    elif event.name in ("Challenged", "DataDemanded"):
+        is_demand = event.name == "DataDemanded"
         session.add(
             Challenge(
                 **place,
-                challenger=event.text("challenger"),
+                challenger=event.text("demander" if is_demand else "challenger"),
+                is_demand=is_demand,
                 segment=int(event.args["segment"]),
                 bond=event.amount("bond"),
                 challenged_at=event.block_at,
@@ -212,9 +215,9 @@ async def _add_rows(
 
 
 async def _rule(session: AsyncSession, scope: Scope, event: EventRecord) -> None:
-    if event.name not in ("Ruled", "DisputeTimedOut") or event.lease_id is None:
+    if event.name not in RULINGS or event.lease_id is None:
         return
-    ruling = "timed_out"
+    ruling = "timed_out" if event.name == "DisputeTimedOut" else "unretrievable"
     if event.name == "Ruled":
         ruling = "fraud" if event.args["fraud"] else "honest"
     for row in await repository.open_challenges(session, scope, event.lease_id):

@@ -50,10 +50,13 @@ class PaymentAnswer(Answer):
 
 
 class ChallengeAnswer(Answer):
-    """One challenge."""
+    """One challenge, or a demand for data."""
 
     challenger: str
     segment: int
+    is_demand: bool = Field(
+        description="Whether the claim is that the checkpoint cannot be fetched."
+    )
     bond: str
     ruling: str | None
     block_number: int
@@ -263,6 +266,7 @@ def _challenge(row: Challenge) -> ChallengeAnswer:
     return ChallengeAnswer(
         challenger=checksum_address(row.challenger),
         segment=row.segment,
+        is_demand=row.is_demand,
         bond=str(row.bond),
         ruling=row.ruling,
         block_number=row.block_number,

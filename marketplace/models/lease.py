@@ -33,6 +33,8 @@ class Lease(OfChain, Base):
     paid_segments: Mapped[int]
     pending_segments: Mapped[int]
     root: Mapped[Hash]
+    is_unretrievable: Mapped[bool]
+    """Whether the arbiter said that checkpoints cannot be fetched: nothing more is committed."""
     opened_block: Mapped[Block]
     opened_at: Mapped[datetime]
     opened_tx: Mapped[Hash]
@@ -85,7 +87,7 @@ class Payment(OfChain, Base):
 
 
 class Challenge(OfChain, Base):
-    """A demand to recompute a segment, and how it ended."""
+    """A challenge of a segment, or a demand for its checkpoint, and how it ended."""
 
     __tablename__ = "challenges"
     __table_args__ = (Index(None, "chain_id", "contract", "lease_id"),)
@@ -95,11 +97,13 @@ class Challenge(OfChain, Base):
     lease_id: Mapped[Hash]
     challenger: Mapped[Address]
     segment: Mapped[int]
+    is_demand: Mapped[bool]
+    """Whether the claim is that the checkpoint cannot be fetched; else that the work is wrong."""
     bond: Mapped[Money]
     tx_hash: Mapped[Hash]
     challenged_at: Mapped[datetime]
     ruling: Mapped[Word | None]
-    """``fraud``, ``honest`` or ``timed_out``; empty while the dispute lasts."""
+    """``fraud``, ``honest``, ``unretrievable`` or ``timed_out``; empty while the dispute lasts."""
     ruled_tx: Mapped[Hash | None]
 
 

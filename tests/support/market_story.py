@@ -12,6 +12,7 @@ from eth_account.signers.local import LocalAccount
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.signing import sign
+from client_sdk.protocol.consents import FailedProbe
 from client_sdk.protocol.terms import Terms, Voucher
 from contracts.bindings import Call, LeaseEscrow, Token
 from contracts.deploy import DeployOptions, deploy
@@ -22,7 +23,7 @@ from tests.support.market import HARDWARE_CLASS, key, machine
 PRICE = 100_000
 BOND = 1_000_000
 DEPLOYER, OWNER, WORKER, CUSTOMER, JUDGE, WATCHER = (key(n) for n in range(201, 207))
-UNBONDING_S = 5
+UNBONDING_S = 60
 
 
 @dataclass
@@ -145,6 +146,12 @@ class Story:
     def challenge(self, terms: Terms, segment: int) -> None:
         self.do(WATCHER, self.escrow.challenge(terms.abi_tuple(), segment))
 
+    def demand(self, terms: Terms, segment: int) -> None:
+        self.do(WATCHER, self.escrow.demand_data(terms.abi_tuple(), segment))
+
+    def attest(self, terms: Terms, good: int) -> None:
+        self.do(JUDGE, self.escrow.attest_unretrievable(terms.abi_tuple(), good))
+
     def rule(self, terms: Terms, *, fraud: bool, good: int) -> None:
         self.do(JUDGE, self.escrow.rule(terms.abi_tuple(), fraud, good))
 
@@ -154,7 +161,10 @@ class Story:
         listing = self.list_machine()
         self.do(OWNER, self.escrow.reprice(listing.listing_id, 2 * 10**9))
         special = {"metered": {"window": 0}, "expired": {"max_duration": 150}}
-        names = ("done", "stopped", "fraud", "timed_out", "expired", "silent", "given_up", "live")
+        names = (
+            *("done", "stopped", "fraud", "timed_out", "expired", "silent", "given_up", "live"),
+            *("withheld", "missing", "rejected"),
+        )
         leases = {
             name: self.terms(listing, **special.get(name, {})) for name in (*names, "metered")
         }
@@ -162,6 +172,8 @@ class Story:
             self.open(terms)
         self._commit_and_pay(leases)
         self._dispute(leases)
+        self._miss_data(leases)
+        self._reject(leases["rejected"])
         voucher = Voucher(lease_id=leases["metered"].lease_id(self.chain.domain), segments=2)
         signature = sign(voucher, self.chain.domain, CUSTOMER)
         call = self.escrow.settle_voucher(leases["metered"].abi_tuple(), 2, signature)
@@ -199,7 +211,27 @@ class Story:
         timeout = self.escrow.timeout_dispute(leases["timed_out"].abi_tuple())
         self.do(WATCHER, timeout)
         self.settle(leases["done"])
+        # Wrong after all: what is left of the stake pays for it.
+        self.do(JUDGE, self.escrow.rule_late(leases["done"].abi_tuple(), 1))
         self.close(leases["stopped"])
+
+    def _miss_data(self, leases: dict[str, Terms]) -> None:
+        withheld, missing = leases["withheld"], leases["missing"]
+        self.commit(withheld, 3)
+        self.demand(withheld, 2)
+        self.pass_time(3)
+        self.attest(withheld, 1)
+        self.commit(missing, 2)
+        self.attest(missing, 0)
+        self.close(missing)
+        self.pass_time(11)
+        self.close(withheld)
+
+    def _reject(self, terms: Terms) -> None:
+        probe = FailedProbe(lease_id=terms.lease_id(self.chain.domain), report=bytes([7]) * 32)
+        signature = sign(probe, self.chain.domain, WORKER)
+        call = self.escrow.reject_machine(terms.abi_tuple(), probe.report, signature)
+        self.do(WATCHER, call)
 
     def _unbond_and_withdraw(self) -> None:
         self.do(OWNER, self.escrow.unbond(self.token, BOND))

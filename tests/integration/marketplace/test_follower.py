@@ -92,7 +92,7 @@ async def test_when_the_database_is_dropped_then_the_chain_gives_all_of_it_back(
     await follow(first, story.chain)
     before = await tables(first)
     await assert_as_on_chain(first, story)
-    assert {row[-2] for row in before["leases"]} == {None, *range(7)}, "every cause of closing"
+    assert {row[-2] for row in before["leases"]} == {None, *range(9)}, "every cause of closing"
 
     # Another page size, another database, the same rows.
     for name, url in (("again", None), ("postgres", postgres())):
@@ -113,6 +113,10 @@ async def test_when_blocks_are_reorganised_then_the_tables_are_those_of_the_new_
     kept = story.terms(listing)
     story.open(kept)
     story.commit(kept, 2)
+    demanded = story.terms(listing)
+    story.open(demanded)
+    story.commit(demanded, 3)
+    story.demand(demanded, 2)
     await follow(node, story.chain)
     before = await tables(node)
     head = story.chain.head()
@@ -124,8 +128,11 @@ async def test_when_blocks_are_reorganised_then_the_tables_are_those_of_the_new_
     story.commit(kept, 4)
     story.challenge(kept, 3)
     story.rule(kept, fraud=True, good=3)
+    story.attest(demanded, 1)
     await follow(node, story.chain)
-    assert len((await tables(node))["leases"]) == 2
+    seen = await tables(node)
+    assert len(seen["leases"]) == 3
+    assert "unretrievable" in {row[-2] for row in seen["challenges"]}
     await assert_as_on_chain(node, story)
 
     story.reorganise(story.chain.head() - head)

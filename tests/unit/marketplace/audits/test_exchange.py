@@ -9,8 +9,9 @@ import pytest
 from client_sdk.chain.signing import is_signed_by
 from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
+from client_sdk.protocol.states import AuditKind, AuditState
 from client_sdk.protocol.trace import trace_root
-from marketplace.audits import service
+from marketplace.audits import repository, service
 from marketplace.clock import now
 from marketplace.receipts import service as receipts
 from tests.support.market import (
@@ -188,7 +189,8 @@ async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
     assert (await world.lease_facts(rented.lease_id)).state == "disputed"
     ruled = world.event(
         "Ruled", lease_id=rented.lease_id, fraud=True, good_segments=2, slashed_to_renter="9",
-        challenger=AUDITOR.address.lower(), slashed_to_challenger="1", bonds_to_provider="0",
+        challenger=AUDITOR.address.lower(), slashed_to_challenger="1",
+        bonds_to_provider="0", bonds_to_audit_pool="0",
     )  # fmt: skip
     closed = world.event("Closed", lease_id=rented.lease_id, cause=5, paid_segments=0, refund="7")
     await world.apply(ruled, closed)
@@ -201,6 +203,34 @@ async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
     assert receipt["amounts"]["slashed_to_renter"] == "9"
     assert {a["result"] for a in receipt["audits"]} == {"ruled_fraud", "expired"}
     assert [e["name"] for e in receipt["events"]][-1] == "Closed"
+
+
+async def test_when_an_attestation_ends_a_dispute_then_the_arbiter_has_nothing_to_rule(
+    world: World, drawn: Any
+) -> None:
+    rented, _, _ = drawn
+    market, lease_id = world.market, rented.lease_id
+    auditor = AUDITOR.address.lower()
+    challenged = world.event(
+        "Challenged", lease_id=lease_id, challenger=auditor, segment=2, bond="5"
+    )
+    await world.apply(challenged)
+    async with market.database.writing() as session:
+        await service.arbitrate(session, market, [challenged], now())
+    attested = world.event("Unretrievable", lease_id=lease_id, good_segments=1)
+    await world.apply(attested)
+    async with market.database.writing() as session:
+        await service.follow_rulings(session, market.scope, [attested], now())
+    async with market.database.reading() as session:
+        (row,) = [a for a in await repository.of_leases(session, market.scope, [lease_id])
+                  if a.kind == AuditKind.ARBITRATION]  # fmt: skip
+    assert row.state == AuditState.EXPIRED
+    facts = await world.lease_facts(lease_id)
+    assert (facts.state, facts.pending_segments, facts.is_unretrievable) == ("active", 1, True)
+    answer = (await world.request(RENTER, "GET", f"/leases/{lease_id}")).json()
+    assert [(c["ruling"], c["is_demand"]) for c in answer["challenges"]] == [
+        ("unretrievable", False)
+    ]
 
 
 async def test_when_an_auditor_registers_then_its_signed_key_is_served(world: World) -> None:

@@ -8,26 +8,35 @@ from typing import Any
 
 import pytest
 
+from client_sdk.protocol.states import LeaseState
 from marketplace.domain.events import EventRecord
 from marketplace.domain.ledger import (
     LeaseFacts,
     ListingFacts,
+    StakeFacts,
+    SubjectKind,
     apply_lease,
     apply_listing,
+    apply_stake,
+    closable_after,
     matures_at,
     opened_lease,
+    payable_segments,
     postings,
+    subjects,
 )
 
 LEASE, TOKEN = "0x" + "01" * 32, "0x" + "70" * 20
 RENTER, PROVIDER, OTHER = "0x" + "0a" * 20, "0x" + "0b" * 20, "0x" + "0c" * 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
+FROZEN = timedelta(seconds=30)
 TERMS = {
     "renter": RENTER,
     "provider": PROVIDER,
     "operator": PROVIDER,
     "token": TOKEN,
     "listing_id": "0x" + "02" * 32,
+    "bond": 40,
     "segments": 10,
     "reserve_segments": 3,
     "window": 100,
@@ -83,7 +92,51 @@ def test_when_checkpoints_cannot_be_fetched_then_their_segments_wait_no_more(
 
     after = apply_lease(lease, event("Unretrievable", lease_id=LEASE, good_segments=2))
 
-    assert after == replace(lease, pending_segments=2)
+    assert after == replace(lease, pending_segments=2, is_unretrievable=True)
+    assert closable_after(after) == lease.started_at, "anybody may close, once nothing waits"
+
+
+def test_when_checkpoints_cannot_be_fetched_then_a_stop_releases_no_reserve(
+    facts: LeaseFacts,
+) -> None:
+    lease = replace(facts, pending_segments=9, stopped_at=START)
+
+    assert payable_segments(lease) == 9
+    assert payable_segments(replace(lease, is_unretrievable=True)) == 7
+
+
+def test_when_an_attestation_ends_a_dispute_then_the_clock_goes_on(facts: LeaseFacts) -> None:
+    lease = replace(facts, pending_segments=5, stopped_at=START)
+    demanded = event("DataDemanded", lease_id=LEASE, demander=OTHER, segment=3, bond="2")
+    attested = replace(
+        event("Unretrievable", lease_id=LEASE, good_segments=2), block_at=START + FROZEN
+    )
+
+    disputed = apply_lease(lease, demanded)
+    after = apply_lease(disputed, attested)
+
+    assert (disputed.state, disputed.disputed_at) == (LeaseState.DISPUTED, START)
+    assert after == replace(
+        lease,
+        pending_segments=2,
+        is_unretrievable=True,
+        started_at=START + FROZEN,
+        committed_at=START + FROZEN,
+        stopped_at=START + FROZEN,
+    )
+
+
+def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> None:
+    held = StakeFacts(provider=PROVIDER, token=TOKEN, total=100, locked=30, unbonding=60)
+    late = event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50")
+
+    after = apply_stake(held, late, TERMS)
+
+    assert after == replace(held, total=50, unbonding=50)
+    assert {subject.kind for subject in subjects(late, TERMS)} == {
+        SubjectKind.LEASE,
+        SubjectKind.STAKE,
+    }
 
 
 @pytest.mark.parametrize(
@@ -112,6 +165,24 @@ def test_when_checkpoints_cannot_be_fetched_then_their_segments_wait_no_more(
             [(OTHER, 6, "fees")],
         ),
         (event("CreditSpent", token=TOKEN, account=RENTER, amount="50"), [(RENTER, -50, "spent")]),
+        (
+            event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50"),
+            [(RENTER, 50, "slash")],
+        ),
+        (
+            event(
+                "Ruled",
+                lease_id=LEASE,
+                challenger=OTHER,
+                fraud=False,
+                good_segments=4,
+                slashed_to_renter="0",
+                slashed_to_challenger="0",
+                bonds_to_provider="6",
+                bonds_to_audit_pool="6",
+            ),
+            [(PROVIDER, 6, "challenger_bond")],
+        ),
         (
             event("RelayerPaid", lease_id=LEASE, relayer=OTHER, amount="3"),
             [(OTHER, 3, "relay_fee")],
