@@ -52,6 +52,8 @@ class LeaseState(Protocol):
     def committed_at(self) -> int: ...
     @property
     def stopped_at(self) -> int: ...
+    @property
+    def is_unretrievable(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +114,10 @@ def next_move(terms: Terms, lease: LeaseState, facts: Facts) -> Move:
     """Decide for a lease that is active (neither disputed nor closed)."""
     if terms.metered:
         return _next_metered(terms, lease, facts)
+    if lease.is_unretrievable:
+        # Nothing is taken any more; what stays waits for its window.
+        waits = lease.pending > lease.paid and facts.now < matures_at(terms, lease)
+        return _NOTHING if waits else Move(MoveKind.CLOSE)
     up_to = committable(terms, lease, facts.verified, facts.now)
     deadline = commit_deadline(terms, lease)
     in_time = facts.now <= deadline

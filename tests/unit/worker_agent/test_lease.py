@@ -259,15 +259,24 @@ def test_when_the_chain_says_fraud_then_no_earlier_ending_stands(bench: Bench) -
     assert record.phase is LeasePhase.ENDED
 
 
+@pytest.mark.parametrize(
+    ("cause", "verdict", "evidence"),
+    [
+        (CloseCause.EXPIRED, Verdict.EXPIRED, Evidence.DEADLINE),
+        (CloseCause.UNRETRIEVABLE, Verdict.PROVIDER_FAULT, Evidence.ATTESTATION),
+        (CloseCause.ACCEPTANCE_FAILED, Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS),
+    ],
+)
 def test_when_others_close_a_running_lease_then_the_job_ends_with_their_reason(
-    bench: Bench,
+    bench: Bench, cause: CloseCause, verdict: Verdict, evidence: Evidence
 ) -> None:
     bench.chain.mine(2 * DELAY)
     bench.at(LeasePhase.RUNNING)
-    bench.close(CloseCause.EXPIRED)
+    bench.close(cause)
     bench.loop.tick()
     assert ("cancel", bench.record.lease_id, "closed") in bench.others.asked
-    assert (bench.record.phase, bench.record.verdict) == (LeasePhase.ENDED, Verdict.EXPIRED)
+    assert (bench.record.phase, bench.record.verdict) == (LeasePhase.ENDED, verdict)
+    assert bench.record.evidence == {"evidence": evidence.value}
 
 
 def test_when_a_commit_is_on_the_chain_then_its_checkpoint_is_wanted(bench: Bench) -> None:

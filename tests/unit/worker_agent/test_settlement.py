@@ -21,6 +21,7 @@ class Lease:
     opened_at: int = 1000
     committed_at: int = 0
     stopped_at: int = 0
+    is_unretrievable: bool = False
 
 
 def terms(**changes: Any) -> Terms:
@@ -94,6 +95,18 @@ def test_when_a_lease_stands_so_then_this_is_sent(
     lease: Lease, verified: int, now: int, ended: bool, expected: Move
 ) -> None:
     assert decide(lease, verified, now, ended=ended) == expected
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    ("pending", "now", "expected"),
+    [(4, 1119, NONE), (4, 1120, Move(MoveKind.CLOSE)), (2, 1101, Move(MoveKind.CLOSE))],
+)
+def test_when_checkpoints_cannot_be_fetched_then_the_lease_is_closed_and_nothing_committed(
+    pending: int, now: int, expected: Move, ended: bool
+) -> None:
+    lease = Lease(paid=2, pending=pending, committed_at=1100, is_unretrievable=True)
+    assert decide(lease, 9, now, ended=ended) == expected
 
 
 @pytest.mark.parametrize(
