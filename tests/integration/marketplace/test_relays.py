@@ -28,6 +28,7 @@ from marketplace.outbox.service import deliver
 from marketplace.relays import service
 from marketplace.relays.schemas import AuthorizationBody, RelayAnswer
 from marketplace.relays.tasks import handlers
+from tests.support.delivery import Worker, sweeping, until, write_config
 from tests.support.market import key
 from tests.support.market_story import DEPLOYER, WORKER, Story
 
@@ -234,6 +235,51 @@ async def test_when_the_node_dies_between_sending_and_writing_back_then_it_is_se
     await relayer.until(asked, "confirmed")
     assert len(opened(story, terms)) == 2
     assert relayer.num_sent == 1
+
+
+async def test_when_the_process_is_killed_again_and_again_then_each_lease_is_opened_once(
+    story: Story,
+    relayer: Relayer,
+    terms: Terms,
+    valkey: Any,
+    tmp_path: Path,
+    workers: Callable[[Path], Worker],
+) -> None:
+    settings = relayer.market.settings.model_copy(
+        update={"broker_url": valkey.url, "outbox_lock_s": 2.0, "sweep_interval_s": 0.2}
+    )
+    market = replace(relayer.market, settings=settings)
+    worker = workers(await write_config(market, tmp_path / "config.json"))
+    leases = [replace(terms, nonce=terms.nonce + number) for number in range(1, 4)]
+
+    async def told(asked: RelayAnswer) -> RelayAnswer:
+        async with market.database.reading() as session:
+            return await service.state(session, asked.request_id, POOR.address.lower())
+
+    async def is_sent() -> bool:
+        return (await told(asked)).state in ("sent", "confirmed")
+
+    async def is_taken() -> bool:
+        async with market.database.reading() as session:
+            item = await session.get(OutboxItem, asked.request_id)
+        assert item is not None
+        return bool(item.lock_token or item.result)
+
+    async def is_over() -> bool:
+        return {(await told(one)).state for one in all_asked} == {"confirmed"}
+
+    all_asked = []
+    async with sweeping(market, story):
+        for lease in leases:
+            asked = await relayer.open(lease)
+            all_asked.append(asked)
+            worker.start()
+            await until(is_taken if lease is leases[0] else is_sent)
+            worker.kill()
+        worker.start()
+        await until(is_over)
+    assert [len(opened(story, lease)) for lease in leases] == [2, 2, 2]
+    assert relayer.num_sent == len(leases)
 
 
 async def test_when_a_reorganisation_loses_the_opening_then_it_is_sent_again(
