@@ -41,7 +41,10 @@ def find_anvil() -> Path:
 class Anvil:
     """One anvil process in its own process group, on a free port that it keeps over restarts."""
 
-    def __init__(self, folder: Path, *, block_time_s: float = 1.0, chain_id: int = 31337) -> None:
+    def __init__(
+        self, folder: Path, *, block_time_s: float | None = 1.0, chain_id: int = 31337
+    ) -> None:
+        """No block time: a block for each transaction."""
         self.folder = folder
         self.chain_id = chain_id
         self.block_time_s = block_time_s
@@ -59,7 +62,9 @@ class Anvil:
         assert self.process is None
         command = [str(find_anvil()), "--port", str(self.port)]
         command += ["--chain-id", str(self.chain_id)]
-        command += ["--block-time", str(self.block_time_s), "--accounts", "1", "--silent"]
+        command += ["--accounts", "1", "--silent"]
+        if self.block_time_s is not None:
+            command += ["--block-time", str(self.block_time_s)]
         if state is not None:
             command += ["--load-state", str(state)]
         log = (self.folder / "anvil.log").open("ab")
