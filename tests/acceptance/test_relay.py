@@ -48,7 +48,16 @@ def poor(make_renter: Callable[..., Renter]) -> Renter:
 
 
 def look(stack: Stack, renter: Renter) -> Money:
-    """Read the money of all parties from the chain."""
+    """Read the money of all parties from the chain: twice the same, for the node collects shares
+    when it likes.
+    """
+    found = read_money(stack, renter)
+    while (again := read_money(stack, renter)) != found:
+        found = again
+    return found
+
+
+def read_money(stack: Stack, renter: Renter) -> Money:
     chain = renter.client.chain
     token = renter.client.connection.deployment.tokens[0].address
     parties = {p: load_key_file(key_file(stack.folder.keys, p)).address for p in PARTIES}
