@@ -4,7 +4,8 @@ What is checked, and against what:
 
 - the receipt against the chain: terms, events, commits, trace root, amounts, verdict
   (`client_sdk.protocol.receipt_check`);
-- signatures: the operator's on the terms, each auditor's on its report;
+- signatures: the operator's on the terms, each auditor's on its report; a failed probe's report
+  against the hash that its operator signed for the chain;
 - the artifacts on this disk against the receipt: every segment record and its salt lead to the
   committed segment root, and the last checkpoint's bytes hash to the last record's state;
 - the accuracy: the job's `evaluate` program is run on that checkpoint and the held-out data.
@@ -29,7 +30,7 @@ from client_sdk.errors import NotFound, VerificationFailed
 from client_sdk.facts import chain_errors
 from client_sdk.home import JobRecord
 from client_sdk.markets import signer_of
-from client_sdk.protocol.canonical import parse_json
+from client_sdk.protocol.canonical import parse_json, to_hex
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.receipt import MAX_RECEIPT_BYTES, AuditResult, ChainEvent, Receipt
 from client_sdk.protocol.receipt_check import ChainFacts, check_receipt
@@ -124,6 +125,7 @@ def verify(
     if not wrong:
         checks.append(f"chain: {len(facts.events)} events, commits, amounts and verdict agree")
     findings += _signatures(receipt, chain, checks, skipped)
+    _check_probe(receipt, checks, skipped)
     checkpoint = _check_artifacts(receipt, artifacts, findings, checks, skipped)
     metrics: dict[str, Any] = {}
     if evaluate:
@@ -179,6 +181,19 @@ def _signatures(
     if unreported:
         names = ", ".join(map(str, unreported))
         skipped.append(f"audits: segments {names} were drawn, but no auditor's report came in time")
+
+
+def _check_probe(receipt: Receipt, checks: list[str], skipped: list[str]) -> None:
+    """Say who vouches for a failed probe; that the report is the chain's is checked with it."""
+    for event in receipt.events:
+        if event.name != "MachineRejected":
+            continue
+        report = receipt.probe_report
+        if report is None:
+            skipped.append("probe: the node shows no report; only its hash is on chain")
+        elif event.fields["report"] == to_hex(report.digest()):
+            who = "the arbiter says so" if event.fields["by_arbiter"] else "its operator signed it"
+            checks.append(f"probe: the report on the machine's failure is the chain's; {who}")
 
 
 def _check_artifacts(

@@ -100,6 +100,7 @@ class Payments:
             now=now,
             voucher=int(record.voucher["segments"]) if record.voucher else 0,
             gave_up=ended and time.time() >= (record.ended_at or 0) + VOUCHER_PATIENCE_S,
+            failed_probe=record.failed_probe is not None,
         )
         return next_move(terms, lease, facts)
 
@@ -123,6 +124,10 @@ class Payments:
                 return call, f"{prefix}:{move.up_to}"
             case MoveKind.CLOSE:
                 return escrow.close(packed), prefix
+            case MoveKind.REJECT:
+                assert record.failed_probe is not None
+                report, signature = record.failed_probe
+                return escrow.reject_machine(packed, report, signature), prefix
             case MoveKind.TIMEOUT:
                 return escrow.timeout_dispute(packed), f"{prefix}:{lease.pending}"
             case MoveKind.NONE:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.terms import Terms
+from client_sdk.protocol.verdicts import Verdict
 from worker_agent.journal import Journal
 
 _KIND: Final = "lease"
@@ -107,6 +109,14 @@ class LeaseRecord:
     def parsed_terms(self) -> Terms:
         """Terms as their protocol object."""
         return Terms.from_json(self.terms)
+
+    @property
+    def failed_probe(self) -> tuple[bytes, bytes] | None:
+        """Hash of the report on a probe that this machine failed, and the signature of it."""
+        if self.verdict != Verdict.ACCEPTANCE_FAILED or "signature" not in self.evidence:
+            return None
+        report = ProbeReport.from_json(self.evidence["report"])
+        return report.digest(), bytes.fromhex(self.evidence["signature"][2:])
 
     def to_json(self) -> dict[str, Any]:
         """JSON form for the journal."""

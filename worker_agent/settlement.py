@@ -27,6 +27,7 @@ class MoveKind(StrEnum):
     COMMIT = "commit"  # commit segments up to ``up_to``; pays what has matured
     SETTLE = "settle"  # pay what has matured
     SETTLE_VOUCHER = "settle_voucher"  # claim ``up_to`` segments of a metered lease
+    REJECT = "reject"  # end the lease by the signed report on a failed probe; all is refunded
     CLOSE = "close"  # end the lease; pays what has matured, refunds the rest
     TIMEOUT = "timeout"  # end a dispute that nobody ruled
 
@@ -72,6 +73,8 @@ class Facts:
         Segments that the renter's newest voucher covers (metered only).
     gave_up
         Whether waiting for a last voucher has lasted long enough (metered only).
+    failed_probe
+        Whether a failed probe of the machine is signed: nothing of the renter's ran.
     """
 
     verified: int
@@ -79,6 +82,7 @@ class Facts:
     now: int
     voucher: int = 0
     gave_up: bool = False
+    failed_probe: bool = False
 
 
 _NOTHING: Final = Move(MoveKind.NONE)
@@ -118,6 +122,8 @@ def next_move(terms: Terms, lease: LeaseState, facts: Facts) -> Move:
         # Nothing is taken any more; what stays waits for its window.
         waits = lease.pending > lease.paid and facts.now < matures_at(terms, lease)
         return _NOTHING if waits else Move(MoveKind.CLOSE)
+    if facts.failed_probe and not lease.committed_at:
+        return Move(MoveKind.REJECT)
     up_to = committable(terms, lease, facts.verified, facts.now)
     deadline = commit_deadline(terms, lease)
     in_time = facts.now <= deadline

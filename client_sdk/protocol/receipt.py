@@ -19,6 +19,7 @@ from client_sdk.protocol.canonical import hash_from_hex, to_hex
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.errors import OutOfRange, WrongType
 from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.trace import MAX_SEGMENTS
 from client_sdk.protocol.verdicts import Verdict
@@ -274,6 +275,8 @@ class Receipt:
     trace_root: bytes | None = None
     audits: tuple[ReceiptAudit, ...] = ()
     artifacts: tuple[ReceiptArtifact, ...] = ()
+    #: What the machine failed its probe with; only where that ended the lease.
+    probe_report: ProbeReport | None = None
     amounts: Amounts
     #: Unix time.
     issued_at: int
@@ -294,6 +297,7 @@ class Receipt:
             "trace_root": None if self.trace_root is None else to_hex(self.trace_root),
             "audits": [audit.to_json() for audit in self.audits],
             "artifacts": [artifact.to_json() for artifact in self.artifacts],
+            "probe_report": None if self.probe_report is None else self.probe_report.to_json(),
             "amounts": self.amounts.to_json(),
             "issued_at": self.issued_at,
         }
@@ -303,6 +307,11 @@ class Receipt:
         """Return the receipt that a stranger's JSON describes; not checked yet."""
         reader = Reader(value, path)
         reader.schema(cls.SCHEMA)
+        probe_report = None
+        if reader.has("probe_report"):
+            probe_report = ProbeReport.from_json(
+                reader.raw("probe_report"), reader.at("probe_report")
+            )
         receipt = cls(
             domain=Domain(
                 reader.integer("chain_id"),
@@ -318,6 +327,7 @@ class Receipt:
             trace_root=reader.digest("trace_root") if reader.has("trace_root") else None,
             audits=reader.items("audits", ReceiptAudit.from_json, max_items=1 << 16),
             artifacts=reader.items("artifacts", ReceiptArtifact.from_json, max_items=1 << 17),
+            probe_report=probe_report,
             amounts=Amounts.from_json(reader.raw("amounts"), reader.at("amounts")),
             issued_at=reader.integer("issued_at"),
         )

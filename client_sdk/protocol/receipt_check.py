@@ -3,7 +3,7 @@
 Covered: the terms hash to the lease id; every event is on chain, and none of the lease's is left
 out; commits chain to the stored root; segment roots lead to the committed trace root; amounts are
 the sums of the events and add up to the escrow; the verdict is one that the chain allows; audit
-reports are about this lease.
+reports are about this lease; the report on a failed probe is the one of the chain.
 Not covered: signatures (the caller recovers them, ``client_sdk.chain.signing``) and the content of
 artifacts (the caller fetches, hashes and decrypts them).
 """
@@ -53,6 +53,8 @@ class FindingCode(StrEnum):
     RECORDS_DIFFER = "records_differ"
     #: An audit is not of committed work, shows no report, or is by a party to the lease.
     AUDIT_DIFFERS = "audit_differs"
+    #: The report on a failed probe is not what the chain has, or shows no failure.
+    PROBE_DIFFERS = "probe_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def check_receipt(receipt: Receipt, facts: ChainFacts) -> list[Finding]:
         _check_money,
         _check_verdict,
         _check_audits,
+        _check_probe,
     )
     return [finding for check in checks for finding in check(receipt, facts)]
 
@@ -278,6 +281,18 @@ def _check_audits(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
                 FindingCode.AUDIT_DIFFERS,
                 f"the report on segment {audit.segment} is about something else",
             )
+
+
+def _check_probe(receipt: Receipt, facts: ChainFacts) -> Iterator[Finding]:
+    report, rejected = receipt.probe_report, _named(facts.events, "MachineRejected")
+    if report is None:
+        return
+    if not rejected or _hash(rejected[-1], "report") != report.digest():
+        yield Finding(FindingCode.PROBE_DIFFERS, "its probe report is not the one on chain")
+    if (report.lease_id, report.machine_hash) != (receipt.lease_id, receipt.terms.machine_hash):
+        yield Finding(FindingCode.PROBE_DIFFERS, "its probe report is of another lease or machine")
+    if not report.is_failure:
+        yield Finding(FindingCode.PROBE_DIFFERS, "its probe report shows the machine of the terms")
 
 
 def _named(events: Iterable[ChainEvent], name: str) -> list[ChainEvent]:

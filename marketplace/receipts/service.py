@@ -9,7 +9,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.addresses import checksum_address
+from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.receipt import (
     Amounts,
     ArtifactKind,
@@ -124,9 +127,24 @@ async def _build(
         trace_root=trace_root,
         audits=tuple(_audit(row) for row in audits),
         artifacts=tuple(await _artifacts(session, scope, order, lease_id)),
+        probe_report=_probe_report(ending, events),
         amounts=amounts(lease, events),
         issued_at=int(now.timestamp()),
     )
+
+
+def _probe_report(
+    ending: models.Ending | None, events: Iterable[EventRecord]
+) -> ProbeReport | None:
+    """Return the operator's report on a failed probe, if it is the one that the chain names."""
+    named = {event.text("report") for event in events if event.name == "MachineRejected"}
+    if ending is None or not named:
+        return None
+    try:
+        report = ProbeReport.from_json(ending.evidence.get("report"))
+    except ProtocolError:
+        return None
+    return report if to_hex(report.digest()) in named else None
 
 
 def amounts(lease: models.Lease, events: Iterable[EventRecord]) -> Amounts:

@@ -15,6 +15,8 @@ from typing import Any
 from client_sdk.chain.answers import Block, TxReceipt
 from client_sdk.chain.errors import CallReverted, ChainUnreachable, TransactionReverted, UnknownKey
 from client_sdk.chain.journal import TxState
+from client_sdk.chain.signing import is_signed_by
+from client_sdk.protocol.consents import FailedProbe
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.keccak import keccak256
 from client_sdk.protocol.terms import Terms, chained_root
@@ -252,6 +254,7 @@ class FakeChain:
         packed, up_to, trace_root = args
         terms, lease_id, lease = self._active(packed, call)
         self._require(sender in (terms.provider, terms.operator), call, "NotProviderOrOperator")
+        self._require(not lease.is_unretrievable, call, "LeaseUnretrievable")
         self._require(lease.pending < up_to <= terms.segments, call, "UpToOutOfRange")
         self._check_commit_time(terms, lease, up_to, time, call)
         if self._matured(terms, lease, time):
@@ -313,21 +316,71 @@ class FakeChain:
         cause = ev.CloseCause.PROVIDER_CLOSED
         if lease.paid == terms.segments:
             cause = ev.CloseCause.COMPLETED
+        elif lease.is_unretrievable:
+            cause = ev.CloseCause.UNRETRIEVABLE
         elif lease.stopped_at:
             cause = ev.CloseCause.RENTER_STOPPED
         self._close(lease_id, lease, cause, call)
 
-    def _do_challenge(self, sender: str, time: int, call: Call, *args: Any) -> None:
-        packed, segment = args
+    def _do_rejectMachine(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        packed, report, signature = args
         terms, lease_id, lease = self._active(packed, call)
-        self._require(lease.paid <= segment < lease.pending, call, "SegmentOutOfRange")
-        self._require(time < lease.committed_at + terms.window, call, "AfterWindow")
-        self.state.leases[lease_id] = replace(lease, status=LeaseStatus.DISPUTED)
-        self.state.disputes[lease_id] = DisputeView(sender, time, segment, "0x" + "00" * 20)
+        self._require(not lease.committed_at, call, "WorkCommitted")
+        by_arbiter = sender == terms.arbiter and not terms.metered
+        statement = FailedProbe(lease_id=lease_id, report=report)
+        signed = is_signed_by(statement, self.domain, signature, terms.operator)
+        self._require(by_arbiter or signed, call, "SignatureInvalid")
+        self._emit(
+            ev.MachineRejected, call, lease_id=lease_id, report=report, by_arbiter=by_arbiter
+        )
+        self._close(lease_id, lease, ev.CloseCause.ACCEPTANCE_FAILED, call)
+
+    def _do_challenge(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        terms, lease_id, segment = self._freeze(sender, time, call, *args)
         bond = 2 * terms.price_per_segment
         self._emit(
             ev.Challenged, call, lease_id=lease_id, challenger=sender, segment=segment, bond=bond
         )
+
+    def _do_demandData(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        terms, lease_id, segment = self._freeze(sender, time, call, *args)
+        bond = 2 * terms.price_per_segment
+        self._emit(
+            ev.DataDemanded, call, lease_id=lease_id, demander=sender, segment=segment, bond=bond
+        )
+
+    def _freeze(
+        self, sender: str, time: int, call: Call, packed: tuple[Any, ...], segment: int
+    ) -> tuple[Terms, bytes, int]:
+        lease_id = self._terms(packed).lease_id(self.domain)
+        if self.lease(lease_id).status is LeaseStatus.DISPUTED:
+            terms, lease_id, lease = self._disputed(packed, call)
+            dispute = self.state.disputes[lease_id]
+            end, changes = dispute.lowest_segment, {"lower_challenger": sender}
+        else:
+            terms, lease_id, lease = self._active(packed, call)
+            self._require(time < lease.committed_at + terms.window, call, "AfterWindow")
+            dispute = DisputeView(sender, time, segment, NO_DISPUTE.lower_challenger)
+            end, changes = lease.pending, {}
+        self._require(lease.paid <= segment < end, call, "SegmentOutOfRange")
+        self._require(sender != terms.arbiter, call, "ArbiterMayNotChallenge")
+        self.state.leases[lease_id] = replace(lease, status=LeaseStatus.DISPUTED)
+        self.state.disputes[lease_id] = replace(dispute, lowest_segment=segment, **changes)
+        return terms, lease_id, segment
+
+    def _do_attestUnretrievable(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        packed, good = args
+        terms, lease_id, lease = self._disputed(packed, call)
+        self._require(sender == terms.arbiter, call, "NotArbiter")
+        dispute = self.state.disputes.pop(lease_id)
+        deadline = dispute.disputed_at + terms.dispute_timeout
+        self._require(time < deadline, call, "AfterDisputeTimeout")
+        covered = lease.paid <= good <= dispute.lowest_segment
+        self._require(covered, call, "GoodSegmentsOutOfRange")
+        self._resume(lease_id, lease, time - dispute.disputed_at)
+        resumed = replace(self.state.leases[lease_id], pending=good, is_unretrievable=True)
+        self.state.leases[lease_id] = resumed
+        self._emit(ev.Unretrievable, call, lease_id=lease_id, good_segments=good)
 
     def _do_rule(self, sender: str, time: int, call: Call, *args: Any) -> None:
         packed, fraud, good = args
@@ -356,7 +409,9 @@ class FakeChain:
                 lease = self._pay(terms, lease_id, lease, good, call)
             self._close(lease_id, lease, ev.CloseCause.FRAUD, call)
             return
-        frozen = time - dispute.disputed_at
+        self._resume(lease_id, lease, time - dispute.disputed_at)
+
+    def _resume(self, lease_id: bytes, lease: LeaseView, frozen: int) -> None:
         self.state.leases[lease_id] = replace(
             lease,
             status=LeaseStatus.ACTIVE,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from client_sdk.protocol.machine import MachineDocument
+from client_sdk.protocol.probe_report import ProbeReport
 from worker_agent.errors import ProviderFault, WorkerError
 from worker_agent.hardware.classify import measure_class
 from worker_agent.hardware.facts import read_facts
@@ -10,7 +13,19 @@ from worker_agent.stages.attempt import Attempt
 
 
 class AcceptanceFailed(WorkerError):
-    """The machine is not what its listing says."""
+    """The machine is not what its listing says.
+
+    Parameters
+    ----------
+    message:
+        What differs.
+    report:
+        What was found, for the operator to sign.
+    """
+
+    def __init__(self, message: str, report: ProbeReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 def accept(attempt: Attempt, document: MachineDocument) -> None:
@@ -36,7 +51,10 @@ def accept(attempt: Attempt, document: MachineDocument) -> None:
     if changed and attempt.record.accepted:
         raise ProviderFault("the machine was changed since the job began")
     if changed:
-        raise AcceptanceFailed("the machine was changed since the terms were signed")
+        raise AcceptanceFailed(
+            "the machine was changed since the terms were signed",
+            _report(attempt, document, None),
+        )
     if attempt.record.accepted:
         return
     facts = read_facts(machinery.context.folder("sandbox"))
@@ -44,6 +62,17 @@ def accept(attempt: Attempt, document: MachineDocument) -> None:
     if measured.digest != document.hardware_class:
         raise AcceptanceFailed(
             f"the probe gives 0x{measured.digest.hex()}, the listing says "
-            f"0x{document.hardware_class.hex()}"
+            f"0x{document.hardware_class.hex()}",
+            _report(attempt, document, measured.digest),
         )
     machinery.leases.update(attempt.lease_id, accepted=True)
+
+
+def _report(attempt: Attempt, document: MachineDocument, measured: bytes | None) -> ProbeReport:
+    return ProbeReport(
+        lease_id=attempt.record.digest,
+        machine_hash=attempt.terms.machine_hash,
+        document=document,
+        measured_class=measured,
+        at=int(time.time()),
+    )

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from client_sdk.chain.signing import sign
+from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.machine import MachineDocument
 from client_sdk.protocol.states import AttemptState
@@ -65,7 +67,7 @@ def run_stages(attempt: Attempt, document: MachineDocument) -> Ending | None:
         return _execute(attempt, inputs)
     except AcceptanceFailed as error:
         log.error("lease %s: %s", attempt.lease_id[:10], error)
-        return Ending(Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS, str(error))
+        return _rejected(attempt, error)
     except JobFailed as error:
         details = {"exit_code": error.exit_code}
         return Ending(Verdict.JOB_FAILED, Evidence.EXIT_RECORD, str(error), details)
@@ -74,6 +76,14 @@ def run_stages(attempt: Attempt, document: MachineDocument) -> Ending | None:
     except (ProviderFault, BadArtifact, ProtocolError, SandboxError, HardwareError) as error:
         log.error("lease %s: %s", attempt.lease_id[:10], error)
         return Ending(Verdict.PROVIDER_FAULT, Evidence.OPERATOR_STATEMENT, str(error))
+
+
+def _rejected(attempt: Attempt, error: AcceptanceFailed) -> Ending:
+    """Sign the failure: with it anybody ends the lease, and the renter gets all its money back."""
+    context, report = attempt.machinery.context, error.report
+    signature = sign(report.statement, context.chain.domain, context.account)
+    details = {"report": report.to_json(), "signature": to_hex(signature)}
+    return Ending(Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS, str(error), details)
 
 
 def _enter(attempt: Attempt, state: AttemptState, text: str) -> None:

@@ -14,6 +14,7 @@ from client_sdk.home import JobRecord
 from client_sdk.protocol.canonical import ZERO_HASH, canonical_json
 from client_sdk.protocol.checkpoint import STATE_NAME, STATE_SCHEMA, TENSORS_NAME
 from client_sdk.protocol.messages import AuditReport
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.receipt import (
     MAX_RECEIPT_BYTES,
     AuditResult,
@@ -28,7 +29,8 @@ from client_sdk.protocol.trace import trace_root
 from client_sdk.protocol.trace_document import TraceDocument
 from client_sdk.protocol.verdicts import Verdict
 from client_sdk.verify import audited_segments, load_receipt, verify
-from contracts.events import CloseCause, Closed, Committed, Opened, Settled
+from contracts.events import CloseCause, Closed, Committed, MachineRejected, Opened, Settled
+from tests.fakes import parties
 from tests.support.sdk import DOMAIN, ESCROW, OPERATOR, STRANGER
 from tests.unit.client_sdk.test_ordering import TERMS
 
@@ -205,6 +207,89 @@ def test_when_the_terms_are_not_the_operators_then_it_is_found(receipt, chain):
 def test_when_a_report_is_not_the_auditors_then_it_is_found(receipt, chain):
     audit = replace(receipt.audits[0], signature=sign(TERMS, DOMAIN, STRANGER))
     assert "not the auditor's" in check(replace(receipt, audits=(audit,)), chain).findings[0]
+
+
+def rejected(by_arbiter=False, **changes):
+    """A lease that ended with a failed probe: its chain, and the report."""
+    document = parties.machine_document(b"\x09" * 32)
+    report = ProbeReport(
+        lease_id=LEASE_ID,
+        machine_hash=TERMS.machine_hash,
+        document=document,
+        measured_class=None,
+        at=1,
+    )
+    report = replace(report, **changes)
+    opened, _, _, closed = events_of((b"\x01" * 32, b"\x02" * 32))
+    closed = replace(closed, cause=CloseCause.ACCEPTANCE_FAILED, paid_segments=0, refund=TERMS.cost)
+    marked = MachineRejected(
+        lease_id=LEASE_ID,
+        report=report.digest(),
+        by_arbiter=by_arbiter,
+        tx_hash=closed.tx_hash,
+        block_number=closed.block_number,
+        block_hash=b"",
+        log_index=7,
+    )
+    return Chain([opened, marked, closed]), report
+
+
+def rejected_receipt(receipt, chain, report):
+    events = tuple(ChainEvent.from_chain(event) for event in chain.log)
+    return replace(
+        receipt,
+        verdict=Verdict.ACCEPTANCE_FAILED,
+        events=events,
+        segment_roots=(),
+        trace_root=None,
+        audits=(),
+        amounts=amounts_of(TERMS.cost, events),
+        probe_report=report,
+    )
+
+
+@pytest.mark.parametrize(("by_arbiter", "who"), [(False, "operator"), (True, "arbiter")])
+def test_when_the_machine_failed_its_probe_then_the_report_is_held_against_the_chain(
+    receipt, by_arbiter, who
+):
+    chain, report = rejected(by_arbiter)
+    found = check(rejected_receipt(receipt, chain, report), chain)
+    assert found.holds, found.findings
+    (line,) = [line for line in found.checks if line.startswith("probe:")]
+    assert who in line
+
+
+def test_when_the_node_shows_no_report_on_the_probe_then_it_is_said(receipt):
+    chain, _ = rejected()
+    found = check(rejected_receipt(receipt, chain, None), chain)
+    assert found.holds, found.findings
+    assert [line for line in found.skipped if line.startswith("probe:")]
+
+
+def test_when_the_report_on_the_probe_is_another_then_it_is_found(receipt):
+    chain, report = rejected()
+    found = check(rejected_receipt(receipt, chain, replace(report, at=2)), chain)
+    assert [line for line in found.findings if line.startswith("probe_differs")]
+    assert not [line for line in found.checks if line.startswith("probe:")]
+
+
+@pytest.mark.parametrize("what", ["lease", "machine", "no failure"])
+def test_when_the_report_on_the_probe_shows_no_failure_of_this_machine_then_it_is_found(
+    receipt, what
+):
+    document = parties.machine_document(b"\x09" * 32)
+    changes = {
+        "lease": {"lease_id": b"\x01" * 32},
+        "machine": {"machine_hash": b"\x01" * 32},
+        "no failure": {
+            "machine_hash": document.machine_hash(),
+            "measured_class": document.hardware_class,
+        },
+    }[what]
+    chain, report = rejected(**changes)
+    assert report.is_failure is (what != "no failure")
+    found = check(rejected_receipt(receipt, chain, report), chain)
+    assert [line for line in found.findings if line.startswith("probe_differs")]
 
 
 def test_when_a_drawn_segment_was_not_reexecuted_then_it_does_not_count_as_audited(receipt, chain):

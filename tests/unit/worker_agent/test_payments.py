@@ -11,8 +11,15 @@ import pytest
 
 from client_sdk.chain.errors import UnknownKey
 from client_sdk.chain.journal import TxState
+from client_sdk.chain.signing import sign
+from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.probe_report import ProbeReport
+from client_sdk.protocol.verdicts import Evidence, Verdict
 from contracts.bindings import Call, LeaseView
+from contracts.events import CloseCause, Closed, MachineRejected
+from tests.fakes import parties
 from tests.fakes.cases import SALT, Committed
+from tests.fakes.chain import FakeSender
 from worker_agent.journal import Journal
 from worker_agent.payments import Payments
 from worker_agent.records import LeasePhase, LeaseRecord, Leases, SegmentRow
@@ -140,6 +147,47 @@ def test_when_the_renters_artifacts_are_not_delivered_then_the_lease_stays_open(
     bench.leases.move(bench.record.lease_id, LeasePhase.ENDED, delivered=delivered)
     bench.step()
     assert bool(bench.sender.submitted) is closes
+
+
+def failed_probe(lease: Committed) -> dict[str, Any]:
+    """Evidence of an attempt that found another machine."""
+    report = ProbeReport(
+        lease_id=lease.lease_id,
+        machine_hash=lease.terms.machine_hash,
+        document=parties.machine_document(bytes(range(32))),
+        measured_class=None,
+        at=1_700_000_000,
+    )
+    signature = sign(report.statement, lease.chain.domain, parties.OPERATOR)
+    return {
+        "evidence": Evidence.PROBE_DIGESTS.value,
+        "report": report.to_json(),
+        "signature": to_hex(signature),
+    }
+
+
+def test_when_killed_between_signing_and_sending_then_the_failed_probe_is_sent_later(
+    bench: Bench,
+) -> None:
+    evidence = failed_probe(bench.lease)
+    bench.leases.move(
+        bench.record.lease_id,
+        LeasePhase.ENDED,
+        verdict=Verdict.ACCEPTANCE_FAILED.value,
+        evidence=evidence,
+    )
+    bench.sender.dies = True
+    with pytest.raises(KeyboardInterrupt):
+        bench.step()
+    # The market was never told, and the artifacts never came: the refund waits for neither.
+    assert (bench.record.ending_posted, bench.record.delivered) == (False, False)
+    sender = FakeSender(bench.lease.chain, bench.lease.terms.operator)
+    again = Payments(bench.lease.chain, sender, bench.leases)
+    again.step(bench.record, bench.lease.chain.lease(bench.lease.lease_id))
+    (rejected,) = bench.lease.events(MachineRejected)
+    assert rejected.report == ProbeReport.from_json(evidence["report"]).digest()
+    (closed,) = bench.lease.events(Closed)
+    assert (closed.cause, closed.refund) == (CloseCause.ACCEPTANCE_FAILED, bench.lease.terms.cost)
 
 
 @pytest.mark.parametrize(("late_s", "ends"), [(-1, False), (1, True)])

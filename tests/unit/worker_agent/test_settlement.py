@@ -128,6 +128,21 @@ def test_when_a_lease_is_metered_then_only_vouchers_pay(
     assert next_move(terms(window=0), Lease(paid, paid), facts) == expected
 
 
+@pytest.mark.parametrize(
+    ("lease", "expected"),
+    [
+        (Lease(), Move(MoveKind.REJECT)),
+        (Lease(stopped_at=1005), Move(MoveKind.REJECT)),
+        (Lease(0, 3, 1000, 1005), NONE),  # work was taken: a failed probe ends nothing any more
+    ],
+)
+def test_when_a_failed_probe_is_signed_then_the_lease_is_ended_by_it(
+    lease: Lease, expected: Move
+) -> None:
+    facts = Facts(verified=0, ended=True, now=1010, failed_probe=True)
+    assert next_move(terms(), lease, facts) == expected
+
+
 @given(
     verified=st.integers(0, 12),
     now=st.integers(1000, 1600),

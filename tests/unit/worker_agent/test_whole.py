@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from client_sdk import sealing
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.verification import Verification
 from contracts.bindings import LeaseStatus
-from contracts.events import CloseCause, Closed, Committed, Settled, Stopped
+from contracts.events import CloseCause, Closed, Committed, MachineRejected, Settled, Stopped
 from tests.fakes import parties
 from worker_agent.records import LeasePhase
 
@@ -304,6 +305,14 @@ def test_when_the_machine_is_not_what_it_was_then_nothing_of_the_renter_runs(wor
     world.run_until(world.closed)
     ending = world.market.endings[lease_id.hex()]
     assert ending["verdict"] == "acceptance_failed"
+    # All of the money is back, and what the operator signed is there for the renter to read.
+    report = ProbeReport.from_json(ending["evidence"]["report"])
+    assert report.is_failure
+    (rejected,) = [event for event in world.chain.log if isinstance(event, MachineRejected)]
+    assert (rejected.lease_id, rejected.report) == (lease_id, report.digest())
+    (closed,) = [event for event in world.chain.log if isinstance(event, Closed)]
+    cost = world.provider.record.parsed_terms.cost
+    assert (closed.cause, closed.refund) == (CloseCause.ACCEPTANCE_FAILED, cost)
     later = world.sandbox.started[count:]
     assert all("worker_agent.runtime.probe" in spec.argv for spec in later)
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from client_sdk.protocol.messages import Progress
+from client_sdk.protocol.probe_report import ProbeReport
 from client_sdk.protocol.terms import Voucher
+from marketplace.clock import now
+from marketplace.receipts import service as receipts
 from tests.support.market import (
     OPERATOR,
     RENTER,
@@ -19,6 +22,7 @@ from tests.support.market import (
     World,
     content,
     hex32,
+    machine,
     open_world,
     rent,
 )
@@ -137,6 +141,36 @@ async def test_when_the_evidence_does_not_go_with_the_verdict_then_it_is_not_the
     body = {**body, "verdict": "provider_fault", "evidence": {"evidence": "operator_statement"}}
     answer = await world.request(OPERATOR, "POST", path, json=body)
     assert answer.json()["verdict"] == "provider_fault"
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_when_the_operator_reports_a_failed_probe_then_the_receipt_has_what_the_chain_names(
+    world: World, same: bool
+) -> None:
+    rented = await rent(world)
+    probe = ProbeReport(
+        lease_id=bytes.fromhex(rented.lease_id[2:]),
+        machine_hash=bytes(32),
+        document=machine(),
+        measured_class=None,
+        at=1_800_000_000,
+    )
+    evidence = {"evidence": "probe_digests", "report": probe.to_json(), "signature": "0x00"}
+    body = {"verdict": "acceptance_failed", "attempt": "att_1", "evidence": evidence}
+    answer = await world.request(OPERATOR, "POST", f"/leases/{rented.lease_id}/ending", json=body)
+    assert answer.json()["verdict"] == "acceptance_failed"
+    digest = "0x" + probe.digest().hex() if same else hex32(9)
+    lease = {"lease_id": rented.lease_id}
+    rejected = world.event("MachineRejected", **lease, report=digest, by_arbiter=not same)
+    closed = world.event("Closed", **lease, cause=8, paid_segments=0, refund="2000000")
+    await world.apply(rejected, closed)
+    async with world.market.database.writing() as session:
+        await receipts.write(session, world.market, rented.lease_id, closed.block_hash, now())
+    job = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}")).json()
+    assert (job["state"], job["verdict"]) == ("failed", "acceptance_failed")
+    assert job["lease"]["closed"]["cause"] == "acceptance_failed"
+    receipt = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")).json()
+    assert receipt["probe_report"] == (probe.to_json() if same else None)
 
 
 async def test_when_the_chain_says_fraud_then_no_reported_verdict_hides_it(world: World) -> None:
