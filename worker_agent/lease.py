@@ -221,6 +221,8 @@ class LeaseLoop:
 
     def _live(self, record: LeaseRecord, lease: LeaseView) -> None:
         terms = record.parsed_terms
+        if lease.is_unretrievable:
+            record = self._give_up(record)
         if record.phase is LeasePhase.RUNNING:
             self._watch_end(record, terms, lease)
             if not self._runners.busy_with(record.lease_id):
@@ -231,6 +233,13 @@ class LeaseLoop:
         self._watch_pay(record, lease)
         if record.phase is LeasePhase.ENDED:
             self._deliveries.finish(record)
+
+    def _give_up(self, record: LeaseRecord) -> LeaseRecord:
+        """Checkpoints could not be fetched: nothing more can be committed, so nothing runs on."""
+        self._runners.cancel(record.lease_id, "not retrievable")
+        record = self._leases.get(record.lease_id) or record
+        self._end(record, *_ENDINGS[CloseCause.UNRETRIEVABLE])
+        return self._leases.get(record.lease_id) or record
 
     def _watch_pay(self, record: LeaseRecord, lease: LeaseView) -> None:
         """Tell of paid segments once the payment is as deep as a closing must be."""
@@ -266,7 +275,7 @@ class LeaseLoop:
         if record.phase is LeasePhase.RUNNING:
             self._runners.cancel(record.lease_id, "closed")
             record = self._leases.get(record.lease_id) or record
-        if record.phase is LeasePhase.RUNNING or cause is CloseCause.FRAUD:
+        if record.phase is LeasePhase.RUNNING or cause in _NO_OTHER:
             verdict, evidence = _ENDINGS.get(cause, (Verdict.RENTER_STOPPED, Evidence.STOP_EVENT))
             self._end(record, verdict, evidence)
             record = self._leases.get(record.lease_id) or record
@@ -322,3 +331,10 @@ _ENDINGS: Final = {
     CloseCause.ACCEPTANCE_FAILED: (Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS),
 }
 """What a worker says of a lease that others closed while its job was running."""
+
+_NO_OTHER: Final = {
+    CloseCause.FRAUD,
+    CloseCause.UNRETRIEVABLE,
+    CloseCause.ACCEPTANCE_FAILED,
+}
+"""Causes beside which no earlier ending stands."""

@@ -119,6 +119,16 @@ class Committed:
         call = self.chain.escrow.challenge(self.terms.abi_tuple(), segment)
         self.chain.execute(call, parties.account("other").address)
 
+    def demand(self, segment: int) -> None:
+        """Somebody else demands the data of a segment."""
+        call = self.chain.escrow.demand_data(self.terms.abi_tuple(), segment)
+        self.chain.execute(call, parties.account("other").address)
+
+    def attest(self, good_segments: int) -> None:
+        """The arbiter says that it cannot fetch the checkpoints."""
+        call = self.chain.escrow.attest_unretrievable(self.terms.abi_tuple(), good_segments)
+        self.chain.execute(call, self.terms.arbiter)
+
     def opening(self, number: int, **changes: Any) -> BoundaryOpening:
         """How the provider opens the end of a segment."""
         return replace(open_boundary(self.records[number], SALT, self.roots), **changes)

@@ -238,7 +238,17 @@ def test_when_a_lease_is_closed_then_its_files_stay_until_all_is_delivered_and_f
     assert ("remove" in bench.others.names()) is over
 
 
-def test_when_the_chain_says_fraud_then_no_earlier_ending_stands(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("cause", "verdict", "evidence"),
+    [
+        (CloseCause.FRAUD, Verdict.PROOF_REJECTED, Evidence.RULING),
+        (CloseCause.UNRETRIEVABLE, Verdict.PROVIDER_FAULT, Evidence.ATTESTATION),
+        (CloseCause.ACCEPTANCE_FAILED, Verdict.ACCEPTANCE_FAILED, Evidence.PROBE_DIGESTS),
+    ],
+)
+def test_when_the_chain_leaves_one_verdict_then_no_earlier_ending_stands(
+    bench: Bench, cause: CloseCause, verdict: Verdict, evidence: Evidence
+) -> None:
     bench.chain.mine(2 * DELAY)
     bench.at(
         LeasePhase.ENDED,
@@ -247,16 +257,31 @@ def test_when_the_chain_says_fraud_then_no_earlier_ending_stands(bench: Bench) -
         delivered=True,
         ending_posted=True,
     )
-    bench.close(CloseCause.FRAUD)
+    bench.close(cause)
     bench.chain.mine(4 * CONFIRMATIONS)
     bench.loop.tick()
     record = bench.record
-    assert (record.verdict, record.evidence) == (
-        Verdict.PROOF_REJECTED,
-        {"evidence": Evidence.RULING.value},
-    )
+    assert (record.verdict, record.evidence) == (verdict, {"evidence": evidence.value})
     assert record.ending_posted is False, "the market is told the other verdict"
     assert record.phase is LeasePhase.ENDED
+
+
+@pytest.mark.parametrize("phase", [LeasePhase.RUNNING, LeasePhase.ENDED])
+def test_when_checkpoints_could_not_be_fetched_then_the_job_does_not_go_on(
+    bench: Bench, phase: LeasePhase
+) -> None:
+    bench.chain.mine(2 * DELAY)
+    ending = {} if phase is LeasePhase.RUNNING else {"verdict": Verdict.COMPLETED.value}
+    bench.at(phase, **ending)
+    bench.lease.commit()
+    bench.lease.demand(1)
+    bench.lease.attest(1)
+    bench.loop.tick()
+    record = bench.record
+    assert (record.phase, record.verdict) == (LeasePhase.ENDED, Verdict.PROVIDER_FAULT)
+    assert record.evidence == {"evidence": Evidence.ATTESTATION.value}
+    assert ("cancel", record.lease_id, "not retrievable") in bench.others.asked
+    assert "start" not in bench.others.names()
 
 
 @pytest.mark.parametrize(
