@@ -3,7 +3,12 @@
 One run goes on from the handed-over checkpoint, the other runs from the job's start. Code that
 carries state outside its checkpoints, or that is not deterministic, makes the two differ: then
 nothing is proven against the provider and the ruling is honest. Fraud needs two runs that agree
-with each other and not with the commit. Without inputs there is no ruling: the dispute times out.
+with each other and not with the commit. What cannot be fetched from any market until shortly before
+the ruling's time ends is attested as not retrievable: unpaid, and nobody is slashed for it.
+
+A ruling covers all committed segments, so an honest one waits until each segment that was
+challenged, or whose data were demanded, was found right. One decision is sent for a dispute, never
+two.
 
 A provider that made up the state before the challenged segment too hands over a false checkpoint,
 and the two runs differ for that reason. So when the run from the start does not pass through the
@@ -15,17 +20,26 @@ After a fraud nothing that was still pending is paid: who lied once has proven n
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Final
 
 from client_sdk.chain.errors import CallReverted
+from client_sdk.chain.journal import TxState
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
-from contracts.bindings import LeaseStatus
+from contracts.bindings import Call, LeaseStatus
 from worker_agent.audit import agrees
-from worker_agent.case import Case, CaseInputs, check_opening
+from worker_agent.case import Case, CaseInputs, check_opening, margin_of
 from worker_agent.context import Context
-from worker_agent.errors import JobFailed, MarketRefused, WorkerError
+from worker_agent.errors import (
+    BadOpening,
+    JobFailed,
+    MarketRefused,
+    Withheld,
+    WorkerError,
+)
 from worker_agent.examine import Examiner, in_thread
 from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
@@ -35,10 +49,23 @@ from worker_agent.replay import CheckpointUnusable
 
 log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
+_DECISION: Final = "decision"
+_SENT: Final = frozenset({TxState.SENT, TxState.MINED, TxState.CONFIRMED})
 
 Result = SegmentRecord | WorkerError
 Pair = tuple[SegmentRecord, SegmentRecord | None]
 """Result of a run from the start, and of a second one from its own checkpoint where needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """One freeze of one lease."""
+
+    lease_id: bytes
+    disputed_at: int
+
+    def __str__(self) -> str:
+        return f"{self.lease_id.hex()}:{self.disputed_at}"
 
 
 class Runs:
@@ -51,7 +78,7 @@ class Runs:
 
 
 class Arbiter(Examiner):
-    """Rules on challenges of leases whose terms name this account."""
+    """Rules on challenges and demands for data, of leases whose terms name this account."""
 
     kind = AuditKind.ARBITRATION
     role = "arbiter"
@@ -59,19 +86,34 @@ class Arbiter(Examiner):
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
         self._runs: dict[str, Runs] = {}
+        self._deciding = threading.Lock()
+        self._right: dict[Dispute, set[int]] = {}
+        self._withheld: dict[tuple[Dispute, int], dict[str, bool]] = {}
 
     def step(self, market: Market, case: Case) -> None:
         """Start both runs with the inputs; report the first result; rule once it is opened."""
-        if self.context.chain.lease(case.audit.lease_id).status is not LeaseStatus.DISPUTED:
+        dispute = self._dispute_of(case)
+        if dispute is None:
             return
         state = case.audit.state
-        if state is AuditState.INPUTS_READY:
-            runs = self._start(market, case)
+        try:
+            if state is AuditState.OPENED:
+                opening = check_opening(case, case.audit.opening, case.audit.segment)
+                runs = self._start(market, case)
+            elif state is AuditState.INPUTS_READY:
+                runs = self._start(market, case)
+            else:
+                self._attest(dispute, case, f"no answer while {state}")
+                return
+        except (Withheld, BadOpening) as error:
+            self._attest(dispute, case, str(error))
+            return
+        self._note(dispute, case, withheld=False)
+        if state is AuditState.OPENED:
+            self._rule(market, dispute, case, opening, runs)
+        else:
             resumed = result_of(runs.resumed)
             self.report(market, case, resumed if isinstance(resumed, SegmentRecord) else None)
-        elif state is AuditState.OPENED:
-            opening = check_opening(case, case.audit.opening, case.audit.segment)
-            self._rule(market, case, opening)
 
     def limit_s(self, case: Case) -> float:
         """A run that ends after the dispute is of no use."""
@@ -111,12 +153,44 @@ class Arbiter(Examiner):
             raise CheckpointUnusable("the state claims another place in the job than its opening")
         return record
 
-    def _rule(self, market: Market, case: Case, opening: BoundaryOpening) -> None:
-        runs = self._start(market, case)
+    def _dispute_of(self, case: Case) -> Dispute | None:
+        """The lease's open dispute; ``None`` when there is none, or this arbiter has decided it."""
+        chain, lease_id = self.context.chain, case.audit.lease_id
+        if chain.lease(lease_id).status is not LeaseStatus.DISPUTED:
+            return None
+        view = chain.view(chain.escrow.dispute_of(lease_id))
+        dispute = Dispute(lease_id, view.disputed_at)
+        return None if self._is_decided(dispute) else dispute
+
+    def _note(self, dispute: Dispute, case: Case, *, withheld: bool) -> bool:
+        """Note whether a segment's data are withheld here; whether they are at every market."""
+        with self._lock:
+            rows = self._withheld.setdefault((dispute, case.audit.segment), {})
+            rows[case.audit.audit_id] = withheld
+            return all(rows.values())
+
+    def _attest(self, dispute: Dispute, case: Case, why: str) -> None:
+        """Say that the data cannot be fetched, in the last moment in which that is possible."""
+        everywhere = self._note(dispute, case, withheld=True)
+        if not (everywhere and self.waited(case)):
+            return
+        chain, terms = self.context.chain, case.history.terms
+        ends = dispute.disputed_at + terms.dispute_timeout
+        if not ends - margin_of(terms.dispute_timeout) <= chain.now() < ends:
+            return
+        # What was challenged below cannot stay without a ruling, which can only cover all.
+        good = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
+        call = chain.escrow.attest_unretrievable(terms.abi_tuple(), good)
+        log.warning("%s: NOT RETRIEVABLE, good segments %d: %s", case.short, good, why)
+        self._decide(dispute, case, call, f"attest:{good}")
+
+    def _rule(
+        self, market: Market, dispute: Dispute, case: Case, opening: BoundaryOpening, runs: Runs
+    ) -> None:
         resumed = result_of(runs.resumed)
         if isinstance(resumed, SegmentRecord) and agrees(resumed, opening):
             runs.control.cancel("the commit is confirmed")
-            self._send(market, case, fraud=False, why="the commit is reproduced")
+            self._send(market, dispute, case, fraud=False, why="the commit is reproduced")
             return
         whole, third = pair_of(runs.whole)
         usable = third is not None or not isinstance(resumed, CheckpointUnusable)
@@ -130,29 +204,56 @@ class Arbiter(Examiner):
         if fraud is None:
             log.error("%s: no ruling: %s", case.short, why)
             return
-        self._send(market, case, fraud=fraud, why=why)
+        self._send(market, dispute, case, fraud=fraud, why=why)
 
-    def _send(self, market: Market, case: Case, *, fraud: bool, why: str) -> None:
+    def _send(self, market: Market, dispute: Dispute, case: Case, *, fraud: bool, why: str) -> None:
         chain, audit, terms = self.context.chain, case.audit, case.history.terms
-        lease = chain.lease(audit.lease_id)
-        dispute = chain.view(chain.escrow.dispute_of(audit.lease_id))
-        if lease.status is not LeaseStatus.DISPUTED:
+        if self._dispute_of(case) != dispute or not (fraud or self._all_right(dispute, case)):
             return
+        lease = chain.lease(audit.lease_id)
         good = lease.paid if fraud else lease.pending
         word = "FRAUD" if fraud else "honest"
         log.warning("%s: ruling %s, good segments %d: %s", case.short, word, good, why)
-        key = f"rule:{audit.lease_id.hex()}:{dispute.disputed_at}"
-        try:
-            self.context.sender.submit(
-                chain.escrow.rule(terms.abi_tuple(), fraud, good), key, retry=True
-            )
-        except CallReverted as error:
-            log.warning("%s: %s", case.short, error)
+        call = chain.escrow.rule(terms.abi_tuple(), fraud, good)
+        if not self._decide(dispute, case, call, f"{word}:{good}"):
             return
         try:
             give_outcome(market, audit.audit_id, not fraud, {"ruling": word, "reason": why})
         except MarketRefused as error:
             log.info("%s: %s", case.short, error)  # the chain says it anyway
+
+    def _all_right(self, dispute: Dispute, case: Case) -> bool:
+        """Whether this was the last of the dispute's segments that was not yet found right.
+
+        Else an accomplice's challenge of a right segment would let a false one above it pass.
+        """
+        chain = self.context.chain
+        lowest = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
+        with self._lock:
+            right = self._right.setdefault(dispute, set())
+            right.add(case.audit.segment)
+            return case.history.disputed | {lowest} <= right
+
+    def _decide(self, dispute: Dispute, case: Case, call: Call, what: str) -> bool:
+        """Send the one decision on a dispute; whether the contract takes it.
+
+        A second one, sent before the first is in a block, would hit the lease as the first left it.
+        """
+        key = f"rule:{dispute}:{what}"
+        with self._deciding:
+            if self._is_decided(dispute):
+                return False
+            self.context.journal.put(_DECISION, str(dispute), {"key": key})
+            try:
+                self.context.sender.submit(call, key, retry=True)
+            except CallReverted as error:
+                log.warning("%s: %s", case.short, error)
+                return False
+        return True
+
+    def _is_decided(self, dispute: Dispute) -> bool:
+        known = self.context.journal.get(_DECISION, str(dispute))
+        return known is not None and self.context.sender.state(known["key"]) in _SENT
 
 
 def judge(

@@ -1,24 +1,26 @@
 """The auditor: re-executes drawn segments blind, compares bit for bit, challenges what differs.
 
 A mismatch is confirmed by a second run of its own before the auditor puts up a bond, when the
-window leaves time for it. Silence of the provider is challenged too, shortly before the window
-closes; silence of the market is not, because nobody can tell whose fault it is.
+window leaves time for it. Where inputs or opening are withheld until shortly before the window
+closes, the auditor demands the data on chain, with the same bond: whoever withholds them, provider
+or market, unverified work is then not paid unless the arbiter can fetch them.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from client_sdk.chain.errors import CallReverted
 from client_sdk.protocol.money import challenge_bond
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
-from contracts.bindings import LeaseStatus, LeaseView, Token
-from worker_agent.case import Case, check_opening
+from contracts.bindings import Call, LeaseStatus, LeaseView, Token
+from worker_agent.case import MARGIN_S, Case, check_opening, margin_of
 from worker_agent.context import Context
-from worker_agent.errors import BadArtifact, BadOpening, JobFailed, MarketRefused, WorkerError
+from worker_agent.errors import BadOpening, JobFailed, MarketRefused, Withheld, WorkerError
 from worker_agent.examine import Examiner
 from worker_agent.exchange import give_outcome
 from worker_agent.jobs import Jobs
@@ -28,10 +30,9 @@ from worker_agent.settlement import matures_at
 
 log = logging.getLogger(__name__)
 
-#: Least and most block time, in seconds, that is kept for a challenge before a window closes.
-_MARGIN_S: Final = (6, 900)
 _ALLOWANCE: Final = 1 << 128
 _AGREED: Final = "agreed"
+_DEMANDED: Final = "demanded"
 
 
 class Auditor(Examiner):
@@ -43,10 +44,9 @@ class Auditor(Examiner):
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
         self._took: dict[str, float] = {}
-        self._seen: dict[tuple[str, AuditState], float] = {}
 
     def step(self, market: Market, case: Case) -> None:
-        """Run and report; compare once the provider has opened; challenge lies and silence."""
+        """Run and report; compare once the provider has opened; answer lies and silence."""
         state = case.audit.state
         try:
             if state is AuditState.INPUTS_READY:
@@ -54,11 +54,11 @@ class Auditor(Examiner):
             elif state is AuditState.OPENED:
                 self._compare(market, case)
             else:
-                self._challenge_silence(market, case, f"no answer while {state}")
-        except (BadArtifact, BadOpening) as error:
+                self._demand(case, f"no answer while {state}")
+        except (Withheld, BadOpening) as error:
             # The other side answered, but with something that is no answer.
             log.warning("%s: %s", case.short, error)
-            self._challenge_silence(market, case, str(error))
+            self._demand(case, str(error))
 
     def limit_s(self, case: Case) -> float:
         """A run that ends after the window is of no use."""
@@ -116,13 +116,14 @@ class Auditor(Examiner):
         """Whether another run like the first ends well before the window closes."""
         chain = self.context.chain
         closes = matures_at(case.history.terms, chain.lease(case.audit.lease_id))
-        needed = 1.5 * self._took.get(case.audit.audit_id, 0.0) + _MARGIN_S[0]
+        needed = 1.5 * self._took.get(case.audit.audit_id, 0.0) + MARGIN_S[0]
         return closes - chain.now() > needed
 
     def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:
         """Whether a second run gives the same as the first: then it is not this machine's error."""
+        inputs = self.inputs(market, case)
         try:
-            second: SegmentRecord | None = self.run_again(case, self.inputs(market, case), "second")
+            second: SegmentRecord | None = self.run_again(case, inputs, "second")
         except CheckpointUnusable:
             second = None
         except WorkerError as error:
@@ -135,56 +136,57 @@ class Auditor(Examiner):
         log.error("%s: two own runs differ, the job cannot be replayed", case.short)
         return False
 
-    def _challenge_silence(self, market: Market, case: Case, why: str) -> None:
-        """Challenge a provider that gives no answer, in the last moment in which that is possible.
+    def _demand(self, case: Case, why: str) -> None:
+        """Demand what is withheld, in the last moment in which that is possible.
 
-        One market relays both sides of an audit and can keep the answers back. So a segment that
-        this auditor found right through another market is not challenged for silence at this one.
+        One market relays both sides of an audit and can keep the answers back. So nothing is
+        demanded of a segment that this auditor found right through another market. Nor is it
+        demanded twice: the arbiter could fetch what this auditor cannot.
         """
-        if self.context.journal.get(_AGREED, _work_of(case)) is not None:
+        journal, work = self.context.journal, _work_of(case)
+        if journal.get(_AGREED, work) is not None or journal.get(_DEMANDED, work) is not None:
             return
-        if self._waited(case) and self._overdue(case):
-            self._challenge(market, case, why)
-
-    def _waited(self, case: Case) -> bool:
-        """Whether the provider has had time to answer since it was its turn.
-
-        Its turn began when this process first saw it: an auditor that is slow itself, or was
-        restarted, does not challenge a provider for its own delay.
-        """
-        turn = (case.audit.audit_id, case.audit.state)
-        with self._lock:
-            since = self._seen.setdefault(turn, time.monotonic())
-        return time.monotonic() - since >= self.context.settings.audit_patience_s
+        if not (self.waited(case) and self._overdue(case)):
+            return
+        lease = self.context.chain.lease(case.audit.lease_id)
+        call = self.context.chain.escrow.demand_data
+        if self._may_challenge(lease, case) and self._dispute("demand", call, lease, case, why):
+            journal.put(_DEMANDED, work, {"audit_id": case.audit.audit_id})
 
     def _overdue(self, case: Case) -> bool:
-        """Whether the window is about to close, while a challenge is still possible."""
+        """Whether the window is about to close, while a demand is still possible."""
         lease = self.context.chain.lease(case.audit.lease_id)
         if lease.status is not LeaseStatus.ACTIVE:
             return False
         closes = matures_at(case.history.terms, lease)
-        margin = min(max(case.history.terms.window // 4, _MARGIN_S[0]), _MARGIN_S[1])
+        margin = margin_of(case.history.terms.window)
         return closes - margin <= self.context.chain.now() < closes
 
     def _challenge(self, market: Market, case: Case, why: str) -> None:
-        chain, audit, terms = self.context.chain, case.audit, case.history.terms
-        lease = chain.lease(audit.lease_id)
+        lease = self.context.chain.lease(case.audit.lease_id)
         if self._may_challenge(lease, case):
-            log.warning("%s: CHALLENGE: %s", case.short, why)
-            self._allow(terms.token, challenge_bond(terms))
-            key = f"challenge:{audit.lease_id.hex()}:{audit.segment}:{lease.committed_at}"
-            call = chain.escrow.challenge(terms.abi_tuple(), audit.segment)
-            try:
-                self.context.sender.submit(call, key, retry=True)
-            except CallReverted as error:
-                log.warning("%s: %s", case.short, error)
+            call = self.context.chain.escrow.challenge
+            if not self._dispute("challenge", call, lease, case, why):
                 return
-        if audit.state is not AuditState.OPENED:
-            return  # the chain says it; only a comparison has an outcome
         try:
-            give_outcome(market, audit.audit_id, False, {"reason": why[:300]})
+            give_outcome(market, case.audit.audit_id, False, {"reason": why[:300]})
         except MarketRefused as error:
             log.info("%s: %s", case.short, error)
+
+    def _dispute(
+        self, name: str, call: Callable[..., Call], lease: LeaseView, case: Case, why: str
+    ) -> bool:
+        """Send a challenge or a demand, with its bond; whether the contract takes it."""
+        audit, terms = case.audit, case.history.terms
+        log.warning("%s: %s: %s", case.short, name.upper(), why)
+        self._allow(terms.token, challenge_bond(terms))
+        key = f"{name}:{audit.lease_id.hex()}:{audit.segment}:{lease.committed_at}"
+        try:
+            self.context.sender.submit(call(terms.abi_tuple(), audit.segment), key, retry=True)
+        except CallReverted as error:
+            log.warning("%s: %s", case.short, error)
+            return False
+        return True
 
     def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
         if not lease.paid <= case.audit.segment < lease.pending:

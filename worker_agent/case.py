@@ -23,6 +23,8 @@ from worker_agent.history import Commit, LeaseHistory, read_history, recompute_d
 from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
 from worker_agent.market import Market
 
+#: Least and most block time, in seconds, that is kept for a transaction before a deadline.
+MARGIN_S: Final = (6, 900)
 #: Largest checkpoint that is re-executed from, or written by a re-execution.
 MAX_CHECKPOINT_BYTES: Final = 64 << 30
 _DEFAULT_SAMPLES: Final = 1
@@ -61,6 +63,11 @@ class CaseInputs:
     def manifest(self) -> JobManifest:
         """The job's manifest."""
         return self.job.manifest
+
+
+def margin_of(period: int) -> int:
+    """What of a window, or of a ruling's time, is kept for the last transaction, in seconds."""
+    return min(max(period // 4, MARGIN_S[0]), MARGIN_S[1])
 
 
 def samples_of(market: Market) -> int:
@@ -111,7 +118,7 @@ def _check_challenge(history: LeaseHistory, audit: AuditView) -> None:
     if not same_address(history.terms.arbiter, audit.auditor):
         raise BadDraw(f"{audit.auditor} is not the arbiter of this lease")
     if audit.segment not in {event.segment for event in history.challenges}:
-        raise BadDraw(f"nobody challenged segment {audit.segment}")
+        raise BadDraw(f"nobody challenged segment {audit.segment} or demanded its data")
 
 
 def opened_block_hint(market: Market, lease_id: bytes) -> int:

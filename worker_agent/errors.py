@@ -8,6 +8,7 @@
     ├── RejectedInput                what somebody sent breaks a rule (never our fault)
     │   ├── OrderRejected            an order that this worker declines, with a code for the renter
     │   ├── BadArtifact              bytes that are not what their hash says
+    │   │   └── NoRoom                   they may be, but this machine has no room for them
     │   ├── BadCheckpoint            a checkpoint that does not hold the state it claims
     │   ├── BadOpening               an opening that does not belong to the committed trace
     │   ├── BadDraw                  an audit that the beacon did not draw
@@ -17,6 +18,7 @@
     └── NetworkFailed                a service could not be reached
         ├── MarketUnreachable        no answer from a market
         ├── MarketRefused            a market answered with an error
+        ├── Withheld                 what a segment is executed again from cannot be fetched
         └── StageTimeout             a stage passed its deadline
 """
 
@@ -60,6 +62,10 @@ class OrderRejected(RejectedInput):
 
 class BadArtifact(RejectedInput):
     """An artifact is not what its hash says."""
+
+
+class NoRoom(BadArtifact):
+    """This machine has no room for the artifact."""
 
 
 class BadCheckpoint(RejectedInput):
@@ -123,6 +129,10 @@ class MarketRefused(NetworkFailed):
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
+
+
+class Withheld(NetworkFailed):
+    """What a segment is executed again from is not there, or is not what was committed."""
 
 
 class StageTimeout(NetworkFailed):

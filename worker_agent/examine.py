@@ -28,7 +28,16 @@ from worker_agent.case import (
     opened_block_hint,
 )
 from worker_agent.context import Context
-from worker_agent.errors import NetworkFailed, ProviderFault, RejectedInput
+from worker_agent.errors import (
+    BadArtifact,
+    BadCheckpoint,
+    BadOpening,
+    NetworkFailed,
+    NoRoom,
+    ProviderFault,
+    RejectedInput,
+    Withheld,
+)
 from worker_agent.exchange import AuditView, give_report, parse_audit
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
@@ -73,6 +82,7 @@ class Examiner(ABC):
         self._folder_locks: dict[bytes, threading.Lock] = {}
         self._controls: dict[str, Control] = {}
         self._audits: dict[str, AuditView] = {}
+        self._seen: dict[tuple[str, AuditState], float] = {}
 
     @abstractmethod
     def step(self, market: Market, case: Case) -> None:
@@ -130,18 +140,35 @@ class Examiner(ABC):
         return True, None if record is None else SegmentRecord.from_json(record)
 
     def inputs(self, market: Market, case: Case) -> CaseInputs:
-        """The case's checked inputs; fetched once."""
+        """The case's checked inputs; fetched once.
+
+        Raises
+        ------
+        Withheld
+            They are not there, or are not what was committed.
+        """
         key = case.audit.audit_id.encode()
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
             with self._folder_lock(case):
-                known = fetch_case_inputs(self.context, market, case)
+                known = _fetch(self.context, market, case)
             if known.manifest.hardware_class != self.hardware_class:
                 raise RejectedInput("the job is of another hardware class than this machine")
             with self._lock:
                 self._inputs[key] = known
         return known
+
+    def waited(self, case: Case) -> bool:
+        """Whether the provider has had time to answer since it was its turn.
+
+        Its turn began when this process first saw it: who is slow itself, or was restarted, does
+        not hold its own delay against a provider.
+        """
+        turn = (case.audit.audit_id, case.audit.state)
+        with self._lock:
+            since = self._seen.setdefault(turn, time.monotonic())
+        return time.monotonic() - since >= self.context.settings.audit_patience_s
 
     def _folder_lock(self, case: Case) -> threading.Lock:
         """Held while inputs are fetched: all cases of one lease share a folder on the disk."""
@@ -282,6 +309,15 @@ class Examiner(ABC):
         if (name, text) not in self._warned:
             self._warned.add((name, text))
             log.warning("%s at %s: %s", name, url, text)
+
+
+def _fetch(context: Context, market: Market, case: Case) -> CaseInputs:
+    try:
+        return fetch_case_inputs(context, market, case)
+    except NoRoom:
+        raise  # of this machine's disk nobody else is to blame
+    except (BadArtifact, BadCheckpoint, BadOpening, NetworkFailed) as error:
+        raise Withheld(str(error)) from error
 
 
 def in_thread(action: Callable[[], T]) -> Future[T]:

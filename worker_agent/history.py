@@ -9,7 +9,16 @@ from typing import Any
 from client_sdk.protocol.draw import Draw, draw_audits
 from client_sdk.protocol.eip712 import members_of
 from client_sdk.protocol.terms import Terms
-from contracts.events import Challenged, Committed, Event, Opened
+from contracts.events import (
+    Challenged,
+    Committed,
+    DataDemanded,
+    DisputeTimedOut,
+    Event,
+    Opened,
+    Ruled,
+    Unretrievable,
+)
 from worker_agent.errors import BadDraw, RejectedInput
 from worker_agent.ports import ChainPort
 
@@ -27,13 +36,16 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseHistory:
-    """Opening, commits and challenges of one lease, in chain order."""
+    """Opening, commits, and challenges and demands for data of one lease, in chain order."""
 
     lease_id: bytes
     terms: Terms
     opened: Opened
     commits: tuple[Commit, ...]
-    challenges: tuple[Challenged, ...]
+    challenges: tuple[Challenged | DataDemanded, ...]
+    """Of all disputes."""
+    disputed: frozenset[int]
+    """Segments that the open dispute is about; empty while there is none."""
 
     def commit_with_root(self, root: bytes) -> Commit:
         """The commit after which the contract stored ``root``.
@@ -94,7 +106,8 @@ def history_of(lease_id: bytes, events: Iterable[Event]) -> LeaseHistory:
     """Build the history from a lease's events in chain order."""
     opened: Opened | None = None
     commits: list[Commit] = []
-    challenges: list[Challenged] = []
+    challenges: list[Challenged | DataDemanded] = []
+    disputed: set[int] = set()
     for event in events:
         if isinstance(event, Opened):
             opened = event
@@ -103,8 +116,11 @@ def history_of(lease_id: bytes, events: Iterable[Event]) -> LeaseHistory:
             commits.append(
                 Commit(first, event.up_to, event.trace_root, event.root, event.block_number)
             )
-        elif isinstance(event, Challenged):
+        elif isinstance(event, Challenged | DataDemanded):
             challenges.append(event)
+            disputed.add(event.segment)
+        elif isinstance(event, Ruled | Unretrievable | DisputeTimedOut):
+            disputed.clear()
     if opened is None:
         raise RejectedInput(f"lease 0x{lease_id.hex()} is not open on this chain")
     return LeaseHistory(
@@ -113,6 +129,7 @@ def history_of(lease_id: bytes, events: Iterable[Event]) -> LeaseHistory:
         opened=opened,
         commits=tuple(commits),
         challenges=tuple(challenges),
+        disputed=frozenset(disputed),
     )
 
 

@@ -23,7 +23,7 @@ from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.records import MAX_RECORD_BYTES
 from client_sdk.protocol.wheels import MAX_PACKED_BYTES
 from worker_agent.checkpoints import MAX_STATE_BYTES
-from worker_agent.errors import BadArtifact
+from worker_agent.errors import BadArtifact, NoRoom
 from worker_agent.exchange import Artifacts
 from worker_agent.layers import check_wheels, link_layer
 from worker_agent.market import Market
@@ -175,7 +175,7 @@ def _check_room(manifest: JobManifest, folder: Path) -> None:
     needed = 2 * sum(item.size for item in manifest.data) + _SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise BadArtifact(f"the job's data need {needed} bytes of disk; there are {free} here")
+        raise NoRoom(f"the job's data need {needed} bytes of disk; there are {free} here")
 
 
 def _fetch_code(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:

@@ -32,6 +32,7 @@ from typing import BinaryIO, Final
 
 from client_sdk.protocol.errors import LockError
 from client_sdk.protocol.wheels import LOCK_NAME, MACHINE_PACKAGES, MAX_LOCK_BYTES, parse_pinned
+from worker_agent.errors import NoRoom
 from worker_agent.sandbox.files import make_readable
 
 #: Most files and bytes of a layer.
@@ -174,7 +175,7 @@ def unpack_wheels(wheels: Sequence[Path], folder: Path) -> None:
                 if size > MAX_RATIO * wheel.stat().st_size + _FREE_BYTES:
                     raise LockError(f"it unpacks to more than {MAX_RATIO} times its size")
                 if size + _SPARE_BYTES > shutil.disk_usage(folder).free:
-                    raise LockError(f"it unpacks to {size} bytes; the disk has no room for them")
+                    raise NoRoom(f"wheels unpack to {size} bytes; the disk has no room for them")
                 for info in files:
                     _unpack_file(archive, info, folder)
 

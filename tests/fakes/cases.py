@@ -14,7 +14,7 @@ from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDige
 from client_sdk.protocol.states import AuditKind, AuditState
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.trace import trace_root
-from contracts.events import Challenged, Event, Ruled
+from contracts.events import Challenged, DataDemanded, Event, Ruled, Unretrievable
 from tests.fakes import parties
 from tests.fakes.chain import TOKEN, FakeChain
 from tests.fakes.market import FakeMarket
@@ -200,6 +200,16 @@ class Committed:
     def challenges(self) -> list[Challenged]:
         """Challenges so far."""
         return self.events(Challenged)
+
+    @property
+    def demands(self) -> list[DataDemanded]:
+        """Demands for data so far."""
+        return self.events(DataDemanded)
+
+    @property
+    def attested(self) -> list[int]:
+        """Good segments of each attestation so far."""
+        return [event.good_segments for event in self.events(Unretrievable)]
 
     @property
     def rulings(self) -> list[Ruled]:

@@ -107,16 +107,15 @@ class FakeMarket:
                 self._add_audit("audit", lease_id, draw.segment, draw.auditor, commit, pool)
 
     def _arbitrate(self, lease_id: bytes, history: LeaseHistory) -> None:
-        challenge = history.challenges[-1]
         known = {
             (row["lease_id"], row["segment"])
             for row in self.audits.values()
             if row["kind"] == "arbitration"
         }
-        if ("0x" + lease_id.hex(), challenge.segment) not in known:
-            commit = history.commit_of_segment(challenge.segment)
-            arbiter = history.terms.arbiter
-            self._add_audit("arbitration", lease_id, challenge.segment, arbiter, commit, None)
+        for segment in sorted(history.disputed):
+            if ("0x" + lease_id.hex(), segment) not in known:
+                commit, arbiter = history.commit_of_segment(segment), history.terms.arbiter
+                self._add_audit("arbitration", lease_id, segment, arbiter, commit, None)
 
     def _add_audit(
         self, kind: str, lease_id: bytes, segment: int, auditor: str, commit: Any, pool: Any

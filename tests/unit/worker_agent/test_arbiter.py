@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from client_sdk.chain.journal import TxState
 from client_sdk.protocol.states import AuditKind, AuditState
+from contracts.bindings import LeaseStatus
 from tests.fakes import parties
 from tests.fakes.cases import Committed, Run, ScriptedArbiter
+from worker_agent import examine
 from worker_agent.arbiter import judge
 from worker_agent.case import Case
-from worker_agent.errors import JobFailed, ProviderFault
+from worker_agent.errors import (
+    BadArtifact,
+    JobFailed,
+    MarketRefused,
+    NoRoom,
+    ProviderFault,
+    RejectedInput,
+)
+from worker_agent.examine import Examiner
 from worker_agent.replay import CheckpointUnusable
 
-SEGMENT = 2
+SEGMENT, LOW = 2, 1
+OTHER_ID = "aud_01M8498KNAF9QBYEWW1M2N52KV"
 Make = Callable[..., ScriptedArbiter]
 
 
@@ -140,6 +155,183 @@ def test_when_the_first_run_is_over_then_it_is_reported_before_the_opening_is_th
     arbiter.step(arbiter.at, case_of(lease, AuditState.INPUTS_READY))
     assert lease.row["report"]["report"]["state_hash"] == "0x" + "01" * 32
     assert lease.rulings == []
+
+
+def withheld(lease: Committed, left_s: int) -> Case:
+    """A case without inputs, some seconds before the ruling's time ends."""
+    dispute = lease.chain.state.disputes[lease.lease_id]
+    ends = dispute.disputed_at + lease.terms.dispute_timeout
+    lease.chain.mine(seconds=ends - left_s - lease.chain.now())
+    return case_of(lease, AuditState.ASSIGNED)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "attested"), [(19, []), (7, []), (6, [SEGMENT]), (2, [SEGMENT])]
+)
+@pytest.mark.parametrize("is_demand", [True, False])
+def test_when_no_inputs_come_then_it_is_attested_just_before_the_time_is_over(
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    lease: Committed,
+    is_demand: bool,
+    left_s: int,
+    attested: list[int],
+) -> None:
+    if is_demand:
+        lease.chain.state.disputes.clear()
+        lease.chain.state.leases[lease.lease_id] = replace(
+            lease.chain.lease(lease.lease_id), status=LeaseStatus.ACTIVE
+        )
+        lease.demand(SEGMENT)
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make()
+    case = withheld(lease, left_s)
+    arbiter.step(arbiter.at, case)
+    arbiter.step(arbiter.at, case)
+    assert (lease.attested, lease.rulings) == (attested, [])
+
+
+def test_when_the_provider_had_no_time_to_answer_then_nothing_is_attested(
+    lease: Committed, make: Make
+) -> None:
+    arbiter = make()
+    arbiter.step(arbiter.at, withheld(lease, 3))
+    assert lease.attested == []
+
+
+@pytest.mark.parametrize(
+    ("error", "attested"),
+    [
+        (BadArtifact("other bytes"), [SEGMENT]),
+        (MarketRefused(404, "artifact_unknown", "gone"), [SEGMENT]),
+        (NoRoom(), []),
+        (RejectedInput("another class"), []),
+    ],
+)
+def test_when_the_inputs_are_none_then_it_is_attested_unless_it_is_this_machines_fault(
+    lease: Committed,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    attested: list[int],
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make()
+    monkeypatch.setattr(examine, "fetch_case_inputs", fail)
+    monkeypatch.setattr(arbiter, "inputs", partial(Examiner.inputs, arbiter))
+    withheld(lease, 3)
+    case = case_of(lease, AuditState.INPUTS_READY)
+    with nullcontext() if attested else pytest.raises(type(error)):
+        arbiter.step(arbiter.at, case)
+    assert lease.attested == attested
+
+
+def test_when_the_opening_is_kept_back_after_the_report_then_it_is_attested(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    arbiter.step(arbiter.at, case_of(lease, AuditState.INPUTS_READY))
+    withheld(lease, 4)
+    arbiter.step(arbiter.at, case_of(lease, AuditState.REPORTED))
+    assert lease.attested == [SEGMENT]
+
+
+def test_when_another_market_serves_the_inputs_then_nothing_is_attested(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    here = withheld(lease, 4)
+    elsewhere = lease.case(
+        SEGMENT,
+        audit_id=OTHER_ID,
+        kind=AuditKind.ARBITRATION,
+        auditor=parties.ARBITER.address,
+        state=AuditState.INPUTS_READY,
+    )
+    arbiter.step(arbiter.at, elsewhere)
+    arbiter.step(arbiter.at, here)
+    assert lease.attested == []
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+
+
+def low_case(lease: Committed, state: AuditState = AuditState.OPENED) -> Case:
+    """The case of a lower segment that somebody else pointed at."""
+    kind, auditor = AuditKind.ARBITRATION, parties.ARBITER.address
+    return lease.case(LOW, audit_id=OTHER_ID, kind=kind, auditor=auditor, state=state)
+
+
+@pytest.mark.parametrize("first_is_low", [True, False])
+def test_when_two_segments_are_disputed_then_both_must_be_right_for_an_honest_ruling(
+    lease: Committed, make: Make, first_is_low: bool
+) -> None:
+    lease.challenge(LOW)
+    arbiter = make()
+    cases = [low_case(lease), case_of(lease)]
+    for case in cases if first_is_low else reversed(cases):
+        assert lease.rulings == []
+        arbiter.results = dict.fromkeys(("resumed", "whole"), lease.records[case.audit.segment])
+        arbiter.step(arbiter.at, case)
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+
+
+def test_when_an_accomplice_points_at_a_right_segment_then_the_false_one_is_still_ruled_on(
+    lease: Committed, make: Make
+) -> None:
+    lease.challenge(LOW)
+    arbiter = make(resumed=lease.records[LOW], whole=lease.records[LOW])
+    arbiter.step(arbiter.at, low_case(lease))
+    arbiter.results = {"resumed": differing(lease, 1), "whole": differing(lease, 1)}
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [True]
+
+
+def test_when_a_lower_segment_is_pointed_at_meanwhile_then_the_ruling_waits_for_it(
+    lease: Committed, make: Make
+) -> None:
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    case = case_of(lease)
+    lease.challenge(LOW)  # after the case was read
+    arbiter.step(arbiter.at, case)
+    assert lease.rulings == []
+
+
+def test_when_data_are_missing_above_a_right_segment_then_good_ends_at_the_lowest_disputed(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    lease.demand(LOW)
+    arbiter = make(resumed=lease.records[LOW], whole=lease.records[LOW])
+    arbiter.step(arbiter.at, low_case(lease))
+    arbiter.step(arbiter.at, withheld(lease, 4))
+    assert (lease.attested, lease.rulings) == ([LOW], [])
+
+
+def test_when_a_decision_is_on_its_way_then_no_second_one_is_sent(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    held: list[str] = []
+
+    def submit(call: Any, key: str, *, retry: bool = False) -> bytes:
+        held.append(key)  # signed and journaled, in no block yet
+        return bytes(32)
+
+    sender: Any = arbiter.context.sender
+    monkeypatch.setattr(sender, "submit", submit)
+    monkeypatch.setattr(sender, "state", lambda key: TxState.SENT if key in held else None)
+    arbiter.step(arbiter.at, case_of(lease))
+    arbiter.step(arbiter.at, withheld(lease, 4))
+    again = make()  # restarted over the same journal
+    again.context.sender.state = sender.state  # type: ignore[method-assign]
+    again.step(again.at, withheld(lease, 3))
+    assert len(held) == 1
 
 
 def test_when_there_is_no_dispute_any_more_then_nothing_runs(lease: Committed, make: Make) -> None:

@@ -1,4 +1,4 @@
-"""What an auditor does with a result: who is challenged, when, and who is not."""
+"""What an auditor does with a result, or without one: challenges, demands, and when neither."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ import pytest
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
 from tests.fakes import parties
-from tests.fakes.cases import AUDIT_ID, WINDOW_S, Committed, Run, ScriptedAuditor
+from tests.fakes.cases import AUDIT_ID, SEGMENTS, WINDOW_S, Committed, Run, ScriptedAuditor
 from worker_agent import examine
 from worker_agent.audit import Auditor, agrees
 from worker_agent.case import CaseInputs
-from worker_agent.errors import JobFailed, ProviderFault
+from worker_agent.errors import (
+    BadArtifact,
+    BadCheckpoint,
+    BadOpening,
+    JobFailed,
+    MarketRefused,
+    NoRoom,
+    ProviderFault,
+    RejectedInput,
+)
 from worker_agent.examine import Examiner, in_thread
 from worker_agent.replay import CheckpointUnusable
 
@@ -178,26 +187,95 @@ def test_when_the_job_fails_here_then_nothing_is_said_against_the_provider(
 
 
 @pytest.mark.parametrize(
-    ("left_s", "challenged"), [(WINDOW_S, False), (8, False), (4, True), (-1, False)]
+    ("left_s", "demanded"), [(WINDOW_S, False), (8, False), (4, True), (-1, False)]
 )
-def test_when_the_provider_is_silent_then_it_is_challenged_just_before_the_window_closes(
-    lease: Committed, make: Make, left_s: int, challenged: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", [AuditState.ASSIGNED, AuditState.REPORTED])
+def test_when_the_provider_is_silent_then_data_are_demanded_just_before_the_window_closes(
+    lease: Committed,
+    make: Make,
+    state: AuditState,
+    left_s: int,
+    demanded: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
+    monkeypatch.setattr(Auditor, "waited", lambda _self, _case: True)
     auditor = make()
     lease.chain.mine(seconds=WINDOW_S - left_s)
-    auditor.step(auditor.at, lease.case(state=AuditState.ASSIGNED, opening=None))
-    assert bool(lease.challenges) is challenged
+    auditor.step(auditor.at, lease.case(state=state, opening=None))
+    assert [event.segment for event in lease.demands] == [1] * demanded
+    assert not lease.challenges, "silence is no proof of fraud"
     assert lease.row["outcome"] is None, "silence is no comparison"
 
 
-def test_when_the_provider_had_no_time_yet_then_its_silence_is_not_challenged(
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadArtifact("other bytes"),
+        BadCheckpoint("torn"),
+        BadOpening("of another segment"),
+        MarketRefused(404, "artifact_unknown", "gone"),
+    ],
+)
+def test_when_the_inputs_cannot_be_fetched_then_they_are_demanded(
+    lease: Committed, make: Make, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Auditor, "waited", lambda _self, _case: True)
+    auditor = make()
+    unfetchable(monkeypatch, auditor, error)
+    case = lease.case(state=AuditState.INPUTS_READY, opening=None)
+    auditor.step(auditor.at, case)
+    assert not lease.demands, "there is time yet"
+    lease.chain.mine(seconds=WINDOW_S - 4)
+    auditor.step(auditor.at, case)
+    assert [event.demander for event in lease.demands] == [parties.AUDITOR.address]
+
+
+@pytest.mark.parametrize("error", [NoRoom(), RejectedInput("another class")])
+def test_when_it_is_this_machine_that_cannot_take_the_inputs_then_nothing_is_demanded(
+    lease: Committed, make: Make, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Auditor, "waited", lambda _self, _case: True)
+    auditor = make()
+    unfetchable(monkeypatch, auditor, error)
+    lease.chain.mine(seconds=WINDOW_S - 4)
+    with pytest.raises(type(error)):
+        auditor.step(auditor.at, lease.case(state=AuditState.INPUTS_READY, opening=None))
+    assert not lease.demands
+
+
+def test_when_the_arbiter_could_fetch_them_then_the_same_data_are_not_demanded_again(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Auditor, "waited", lambda _self, _case: True)
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S - 4)
+    case = lease.case(state=AuditState.ASSIGNED, opening=None)
+    auditor.step(auditor.at, case)
+    ruled = lease.chain.escrow.rule(lease.terms.abi_tuple(), False, SEGMENTS)
+    lease.chain.execute(ruled, lease.terms.arbiter)
+    auditor.step(auditor.at, case)
+    assert len(lease.demands) == 1, "each costs its bond"
+
+
+def test_when_the_provider_had_no_time_yet_then_nothing_is_demanded(
     lease: Committed, make: Make
 ) -> None:
     auditor = make()
     lease.chain.mine(seconds=WINDOW_S - 4)
     auditor.step(auditor.at, lease.case(state=AuditState.ASSIGNED, opening=None))
-    assert not lease.challenges
+    assert not lease.demands
+
+
+def unfetchable(
+    monkeypatch: pytest.MonkeyPatch, auditor: ScriptedAuditor, error: Exception
+) -> None:
+    """Let the inputs that every real examiner fetches fail."""
+
+    def fail(*_: Any) -> CaseInputs:
+        raise error
+
+    monkeypatch.setattr(examine, "fetch_case_inputs", fail)
+    monkeypatch.setattr(auditor, "inputs", partial(Examiner.inputs, auditor))
 
 
 @pytest.mark.parametrize(("disputed", "challenged"), [(3, True), (1, False), (0, False)])

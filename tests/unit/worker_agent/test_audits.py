@@ -16,11 +16,12 @@ from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.jobspec import Audit
 from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
-from contracts.events import Challenged, CloseCause, Closed, Ruled
+from contracts.events import Challenged, CloseCause, Closed, DataDemanded, Ruled, Unretrievable
 from tests.fakes import parties
 from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
 from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
+from worker_agent.examine import Examiner
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.records import LeasePhase
@@ -170,30 +171,59 @@ def test_when_state_is_hidden_from_checkpoints_then_the_ruling_is_honest(
     assert all(not event.fraud for event in events_of(world, Ruled, lease_id))
 
 
-def test_when_the_provider_goes_silent_then_it_is_challenged_before_the_window_closes(
+def test_when_the_provider_goes_silent_then_what_it_withholds_is_not_paid(
     world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = examiners()
     lease_id = world.start_lease(parties.make_job(world.folder, world.market))
     monkeypatch.setattr(world.provider.serve, "tick", lambda: None)
-    # Real time passes as slowly as blocks do, so that the auditor sees a fair wait.
-    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
-    world.run_until(lambda: events_of(world, Challenged, lease_id), both.turn)
+    # Real time passes as slowly as blocks do, so that both see a fair wait.
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    world.run_until(lambda: events_of(world, DataDemanded, lease_id), both.turn)
     assert world.chain.state.leases[lease_id].status is LeaseStatus.DISPUTED
-    # Without inputs the arbiter does not rule: the dispute times out, nobody is slashed.
+    (demanded,) = events_of(world, DataDemanded, lease_id)
+    world.run_until(world.closed, both.turn)
+    assert not events_of(world, Challenged, lease_id)
+    (attested,) = events_of(world, Unretrievable, lease_id)
+    assert attested.good_segments == demanded.segment
+    (closed,) = events_of(world, Closed, lease_id)
+    cause, paid = closed.cause, closed.paid_segments
+    assert (cause, paid) == (CloseCause.UNRETRIEVABLE, demanded.segment)
+    assert closed.refund == (5 - paid) * world.provider.record.parsed_terms.price_per_segment
+    assert world.chain.state.slashed == 0
+    record = world.provider.record
+    assert (record.verdict, record.evidence) == ("provider_fault", {"evidence": "attestation"})
+
+
+def test_when_the_provider_answers_the_demand_in_time_then_the_lease_goes_on_to_its_end(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = examiners()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    serve = world.provider.serve.tick
+
+    def late() -> None:
+        if events_of(world, DataDemanded, lease_id):
+            serve()
+
+    monkeypatch.setattr(world.provider.serve, "tick", late)
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    world.run_until(lambda: events_of(world, Ruled, lease_id), both.turn)
+    (ruled,) = events_of(world, Ruled, lease_id)
+    assert not ruled.fraud
     world.run_until(world.closed, both.turn)
     (closed,) = events_of(world, Closed, lease_id)
-    assert closed.cause is CloseCause.DISPUTE_TIMED_OUT
-    assert world.chain.state.slashed == 0
+    assert (closed.cause, closed.paid_segments) == (CloseCause.COMPLETED, 5)
+    assert not events_of(world, Unretrievable, lease_id)
 
 
 @pytest.mark.parametrize("found_right", [True, False])
-def test_when_one_market_keeps_the_answers_back_then_a_segment_found_right_is_not_challenged(
+def test_when_one_market_keeps_the_answers_back_then_of_a_segment_found_right_nothing_is_demanded(
     world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch, found_right: bool
 ) -> None:
     both = examiners()
     lease_id = world.start_lease(parties.make_job(world.folder, world.market))
-    monkeypatch.setattr(Auditor, "_waited", lambda _self, _case: True)
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
     world.run_until(lambda: [r for r in world.market.audits.values() if r["outcome"]], both.turn)
     assert world.provider.record.phase is not LeasePhase.CLOSED
     agreed = next(row for row in world.market.audits.values() if row["outcome"])
@@ -207,10 +237,10 @@ def test_when_one_market_keeps_the_answers_back_then_a_segment_found_right_is_no
     closes = world.chain.state.leases[lease_id].committed_at + terms.window
     world.chain.mine(1, seconds=closes - 4 - world.chain.now())
     both.turn()
-    assert bool(events_of(world, Challenged, lease_id)) is not found_right
+    assert bool(events_of(world, DataDemanded, lease_id)) is not found_right
 
 
-def test_when_the_auditor_was_slow_itself_then_it_does_not_challenge(
+def test_when_the_auditor_was_slow_itself_then_the_provider_still_has_its_time(
     world: Any, examiners: Any
 ) -> None:
     both = examiners()
@@ -218,9 +248,9 @@ def test_when_the_auditor_was_slow_itself_then_it_does_not_challenge(
     case = type(
         "Case", (), {"audit": type("AuditView", (), {"audit_id": "a", "state": "reported"})}
     )
-    assert not both.auditor._waited(case)
+    assert not both.auditor.waited(case)
     both.auditor._seen[("a", "reported")] -= 2
-    assert both.auditor._waited(case)
+    assert both.auditor.waited(case)
 
 
 def test_when_the_renter_allows_no_audits_then_nobody_gets_the_key(

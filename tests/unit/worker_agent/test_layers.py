@@ -15,6 +15,7 @@ from client_sdk.protocol.errors import LockError
 from client_sdk.protocol.wheels import pinned_form
 from tests.support.wheels import sha256, write_wheel
 from worker_agent import layers
+from worker_agent.errors import NoRoom
 from worker_agent.layers import check_wheels, link_layer, remove_unfinished, unpack_wheels
 
 DIGEST = b"\7" * 32
@@ -133,7 +134,7 @@ def test_when_the_disk_has_no_room_then_nothing_is_unpacked(
 ) -> None:
     wheel = write_wheel(tmp_path, "a", "1", {"a.py": ""})
     monkeypatch.setattr(layers, "_SPARE_BYTES", shutil.disk_usage(tmp_path).total)
-    with pytest.raises(LockError, match="no room"):
+    with pytest.raises(NoRoom, match="no room"):
         unpack_wheels([wheel], tmp_path)
     assert list(tmp_path.iterdir()) == [wheel]
 
