@@ -66,6 +66,8 @@ class AuditResult(StrEnum):
     RULED_FRAUD = "ruled_fraud"
     #: The arbiter ruled that the segment is right.
     RULED_HONEST = "ruled_honest"
+    #: The arbiter attested that the segment's data cannot be fetched.
+    UNRETRIEVABLE = "unretrievable"
 
 
 @dataclass(frozen=True, kw_only=True)

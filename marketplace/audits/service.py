@@ -261,16 +261,18 @@ async def draw(
 async def arbitrate(
     session: AsyncSession, market: Market, events: Iterable[EventRecord], now: datetime
 ) -> None:
-    """Write an arbitration for each confirmed challenge."""
+    """Write an arbitration for each confirmed challenge, or demand for data."""
     scope = market.scope
     for event in events:
         lease = await lease_rows.find(session, scope, event.lease_id or "")
         if lease is None or lease.state == LeaseState.CLOSED:
             continue
         commits = await lease_rows.commits(session, scope, lease.lease_id)
+        is_demand = event.name == "DataDemanded"
         basis = {
             "commit": _commit_json(commits[-1]) if commits else None,
-            "challenger": event.text("challenger"),
+            "challenger": event.text("demander" if is_demand else "challenger"),
+            "is_demand": is_demand,
         }
         arbiter = str(lease.terms["arbiter"]).lower()
         segment = int(event.args["segment"])
@@ -284,9 +286,10 @@ async def follow_rulings(
 ) -> None:
     """End the arbitrations of leases that were ruled on, or whose dispute ended otherwise."""
     for event in events:
-        ruled = event.name == "Ruled"
-        state = AuditState.RULED if ruled else AuditState.EXPIRED
-        fraud = event.args["fraud"] if ruled else None
+        timed_out = event.name == "DisputeTimedOut"
+        state = AuditState.EXPIRED if timed_out else AuditState.RULED
+        # An attestation says nothing on the work.
+        fraud = event.args["fraud"] if event.name == "Ruled" else None
         outcome = {"fraud": fraud, "tx_hash": event.tx_hash}
         for row in await repository.of_leases(session, scope, [event.lease_id or ""]):
             if row.kind == AuditKind.ARBITRATION:

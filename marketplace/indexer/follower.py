@@ -225,7 +225,8 @@ class Follower:
             return await repository.events_between(session, scope, before, confirmed, names)
 
         await audits.order_draws(session, await named("Committed"), moment)
-        await audits.arbitrate(session, self._market, await named("Challenged"), moment)
+        challenges = await named("Challenged", "DataDemanded")
+        await audits.arbitrate(session, self._market, challenges, moment)
         await audits.follow_rulings(session, scope, await named(*RULINGS), moment)
         await receipts.order_receipts(session, await named("Closed"), moment)
 

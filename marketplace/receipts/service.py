@@ -45,6 +45,11 @@ _RESULTS = {
     AuditState.AGREED: AuditResult.AGREED,
     AuditState.MISMATCH: AuditResult.MISMATCH,
 }
+_RULED = {
+    True: AuditResult.RULED_FRAUD,
+    False: AuditResult.RULED_HONEST,
+    None: AuditResult.UNRETRIEVABLE,
+}
 
 
 async def order_receipts(
@@ -189,8 +194,7 @@ def _scalar(value: Any) -> str | bool:
 
 def _audit(row: models.Audit) -> ReceiptAudit:
     if row.kind == AuditKind.ARBITRATION and row.state == AuditState.RULED:
-        fraud = bool(row.outcome and row.outcome["fraud"])
-        result = AuditResult.RULED_FRAUD if fraud else AuditResult.RULED_HONEST
+        result = _RULED[row.outcome["fraud"] if row.outcome else False]
     else:
         result = _RESULTS.get(AuditState(row.state), AuditResult.EXPIRED)
     return ReceiptAudit(

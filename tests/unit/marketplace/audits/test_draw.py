@@ -178,7 +178,17 @@ async def test_when_the_chain_takes_a_commit_back_then_its_audits_end(world: Wor
         assert await states(world, rented) == {"audit": {state}}
 
 
-async def test_when_a_dispute_is_ruled_then_only_its_arbitration_ends(world: World) -> None:
+@pytest.mark.parametrize(
+    ("name", "values", "state"),
+    [
+        ("Ruled", {"fraud": False}, "ruled"),
+        ("Unretrievable", {"good_segments": 2}, "ruled"),
+        ("DisputeTimedOut", {}, "expired"),
+    ],
+)
+async def test_when_a_dispute_ends_then_only_its_arbitration_ends(
+    world: World, name: str, values: dict[str, Any], state: str
+) -> None:
     rented, event = await commit(world)
     await world.register_auditor(AUDITOR)
     await draw(world, event)
@@ -189,11 +199,11 @@ async def test_when_a_dispute_is_ruled_then_only_its_arbitration_ends(world: Wor
         segment=2,
         bond="5",
     )
-    ruled = world.event("Ruled", lease_id=rented.lease_id, fraud=False)
+    ended = world.event(name, lease_id=rented.lease_id, **values)
     async with world.market.database.writing() as session:
         await service.arbitrate(session, world.market, [challenged], now())
-        await service.follow_rulings(session, world.market.scope, [ruled], now())
-    assert await states(world, rented) == {"audit": {"assigned"}, "arbitration": {"ruled"}}
+        await service.follow_rulings(session, world.market.scope, [ended], now())
+    assert await states(world, rented) == {"audit": {"assigned"}, "arbitration": {state}}
 
 
 async def test_when_nobody_answers_in_time_then_live_audits_expire(world: World) -> None:

@@ -224,13 +224,38 @@ async def test_when_an_attestation_ends_a_dispute_then_the_arbiter_has_nothing_t
     async with market.database.reading() as session:
         (row,) = [a for a in await repository.of_leases(session, market.scope, [lease_id])
                   if a.kind == AuditKind.ARBITRATION]  # fmt: skip
-    assert row.state == AuditState.EXPIRED
+    assert row.state == AuditState.RULED
     facts = await world.lease_facts(lease_id)
     assert (facts.state, facts.pending_segments, facts.is_unretrievable) == ("active", 1, True)
     answer = (await world.request(RENTER, "GET", f"/leases/{lease_id}")).json()
     assert [(c["ruling"], c["is_demand"]) for c in answer["challenges"]] == [
         ("unretrievable", False)
     ]
+
+
+async def test_when_data_are_demanded_then_the_arbiter_gets_the_exchange_as_for_a_challenge(
+    world: World, drawn: Any
+) -> None:
+    rented, _, _ = drawn
+    lease, account = {"lease_id": rented.lease_id}, AUDITOR.address.lower()
+    demanded = world.event("DataDemanded", **lease, demander=account, segment=2, bond="5")
+    await world.apply(demanded)
+    market = world.market
+    async with market.database.writing() as session:
+        await service.arbitrate(session, market, [demanded], now())
+    (audit,) = (await world.request(ARBITER, "GET", "/audits?role=auditor")).json()["audits"]
+    assert (audit["kind"], audit["segment"], audit["commit"]["up_to"]) == ("arbitration", 2, 4)
+    assert (audit["draw"]["challenger"], audit["draw"]["is_demand"]) == (account, True)
+    attested = world.event("Unretrievable", **lease, good_segments=2)
+    closed = world.event("Closed", **lease, cause=7, paid_segments=2, refund="7")
+    await world.apply(attested, closed)
+    async with market.database.writing() as session:
+        await service.follow_rulings(session, market.scope, [attested], now())
+    async with market.database.writing() as session:
+        assert await receipts.write(session, market, rented.lease_id, closed.block_hash, now())
+    receipt = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")).json()
+    assert receipt["verdict"] == "provider_fault"
+    assert {a["result"] for a in receipt["audits"]} == {"unretrievable", "expired"}
 
 
 async def test_when_an_auditor_registers_then_its_signed_key_is_served(world: World) -> None:
