@@ -4,11 +4,10 @@ Order of messages: the market assigns; the worker gives inputs; the auditor sign
 the worker opens; the auditor says what came of it. Both sides recompute everything that a market
 could lie about: the draw, the commit, the keys' owners.
 
-*Not covered:* a market that relays nothing. A worker answers at every market that shows it an
-audit, and an auditor that found a segment right through one of them does not challenge silence at
-another; but the encrypted inputs lie only at the market that the order came through. Where that one
-keeps them back, an honest provider looks silent, is challenged, and is not paid for what lies above
-the challenge (nor slashed).
+*Not covered:* markets that all relay nothing. A worker answers at every market that shows it an
+audit, and delivers the inputs there; an auditor that found a segment right through one of them
+demands nothing at another. Where each market that both sides use keeps them back, an honest
+provider looks silent, and is not paid from the demanded segment on (nor slashed).
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Nobody gets the job's key because a market says so: the draw is computed again f
 arbiter must be the one of the terms, with a challenge on the chain, and the key that the job's key
 is wrapped to must be signed by the account that was drawn. A segment's opening is given
 only after the other side has posted its own result.
+
+A demand for data is answered at every market that shows its arbitration, as a challenge is.
 """
 
 from __future__ import annotations
@@ -20,8 +22,15 @@ from client_sdk.protocol.states import AuditKind, AuditState
 from worker_agent.case import Case, check_case, open_to_challenge
 from worker_agent.context import Context
 from worker_agent.delivery import Deliverer
-from worker_agent.errors import BadAuditorKey, BadDraw, NetworkFailed, RejectedInput
+from worker_agent.errors import (
+    BadAuditorKey,
+    BadDraw,
+    NetworkFailed,
+    ProviderFault,
+    RejectedInput,
+)
 from worker_agent.exchange import (
+    Artifacts,
     AuditInputs,
     AuditView,
     give_inputs,
@@ -32,6 +41,7 @@ from worker_agent.exchange import (
 from worker_agent.inputs import load_inputs
 from worker_agent.market import Market
 from worker_agent.records import LeasePhase, LeaseRecord, Leases
+from worker_agent.redelivery import Redelivery
 from worker_agent.tracebook import TraceBook
 
 log = logging.getLogger(__name__)
@@ -55,6 +65,7 @@ class ServeAudits:
         self._deliverer = deliverer
         self._hardware_class = hardware_class
         self._refused: set[tuple[str, str]] = set()
+        self._redelivery = Redelivery(context.markets)
 
     def tick(self) -> None:
         """Answer what waits at every market."""
@@ -75,7 +86,7 @@ class ServeAudits:
             try:
                 audit = parse_audit(row)
                 self._answer(market, audit)
-            except RejectedInput as error:
+            except (RejectedInput, ProviderFault) as error:
                 name = (market.url, str(row.get("audit_id")) if isinstance(row, dict) else "?")
                 if name not in self._refused:
                     log.warning("audit %s refused: %s", name[1], error)
@@ -98,7 +109,7 @@ class ServeAudits:
         if wants_opening:
             give_opening(market, audit.audit_id, book.opening(audit.segment, case.commit.up_to))
         else:
-            give_inputs(market, audit.audit_id, self._inputs(record, case, book))
+            give_inputs(market, audit.audit_id, self._inputs(market, record, case, book))
         what = "opening" if wants_opening else "inputs"
         self._leases.journal.note("audit", audit.audit_id, f"{what} given to {audit.auditor}")
         log.info("%s: gave the %s to %s", case.short, what, audit.auditor)
@@ -118,19 +129,31 @@ class ServeAudits:
         if manifest.audit is Audit.NAMED and not named:
             raise BadDraw(f"the renter did not name {audit.auditor}")
 
-    def _inputs(self, record: LeaseRecord, case: Case, book: TraceBook) -> AuditInputs:
-        audit = case.audit
-        artifacts, opening = parse_artifacts(record.artifacts), None
-        if audit.segment > 0:
-            before = audit.segment - 1
+    def _inputs(
+        self, market: Market, record: LeaseRecord, case: Case, book: TraceBook
+    ) -> AuditInputs:
+        audit, opening = case.audit, None
+        before = audit.segment - 1 if audit.segment > 0 else None
+        if before is not None:
             opening = book.opening(before, case.commit.up_to)
-            address = self._deliverer.checkpoint_address(record, before)
-            artifacts = replace(artifacts, checkpoint=address)
+        artifacts = self._artifacts(market, record, audit.kind, before)
         job_key = bytes.fromhex(record.job_key)
         job_hash = record.parsed_terms.job_hash
         auditor_key = self._auditor_key(audit)
         sealed = sealing.wrap_key(job_key, auditor_key, job_hash)
         return AuditInputs(sealed_key=sealed, artifacts=artifacts, opening=opening)
+
+    def _artifacts(
+        self, market: Market, record: LeaseRecord, kind: AuditKind, before: int | None
+    ) -> Artifacts:
+        """Name what the order's market has; deliver anew elsewhere, and in any dispute."""
+        if kind is AuditKind.ARBITRATION or market.url != record.market:
+            store = self._deliverer.store(record.lease_id)
+            return self._redelivery.deliver(record, store, market, before)
+        artifacts = parse_artifacts(record.artifacts)
+        if before is None:
+            return artifacts
+        return replace(artifacts, checkpoint=self._deliverer.checkpoint_address(record, before))
 
     def _auditor_key(self, audit: AuditView) -> bytes:
         """The key of the account that was drawn, by that account's word and not by a market's."""

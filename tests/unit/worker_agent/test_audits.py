@@ -18,6 +18,7 @@ from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
 from contracts.events import Challenged, CloseCause, Closed, DataDemanded, Ruled, Unretrievable
 from tests.fakes import parties
+from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
 from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
@@ -215,6 +216,54 @@ def test_when_the_provider_answers_the_demand_in_time_then_the_lease_goes_on_to_
     (closed,) = events_of(world, Closed, lease_id)
     assert (closed.cause, closed.paid_segments) == (CloseCause.COMPLETED, 5)
     assert not events_of(world, Unretrievable, lease_id)
+
+
+def test_when_the_market_lost_the_inputs_then_the_worker_delivers_its_own_on_demand(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = examiners()
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(lambda: world.provider.record.phase is LeasePhase.RUNNING)
+    world.run_until(lambda: world.market.audits)
+    kept = set(world.market.artifacts)
+
+    def lose() -> None:
+        for address in kept:
+            world.market.artifacts.pop(address, None)
+        both.turn()
+
+    world.run_until(lambda: events_of(world, Ruled, lease_id), lose)
+    (demanded,), (ruled,) = (events_of(world, kind, lease_id) for kind in (DataDemanded, Ruled))
+    assert (demanded.demander, ruled.fraud) == (parties.AUDITOR.address, False)
+    (row,) = (r for r in world.market.audits.values() if r["kind"] == "arbitration")
+    addresses = {row["inputs"]["artifacts"][name] for name in ("manifest", "bundle")}
+    assert not addresses & kept, "delivered anew"
+
+
+def test_when_an_audit_is_at_another_market_then_the_inputs_are_delivered_there(
+    world: Any, examiners: Any
+) -> None:
+    other = FakeMarket(world.chain, url="http://other.test")
+    world.provider.context.markets[other.url] = other.connect(parties.OPERATOR.address)
+    both = examiners()
+    for examiner in (both.auditor, both.arbiter):
+        examiner.context.markets.clear()
+        address = str(examiner.context.account.address)
+        examiner.context.markets[other.url] = other.connect(address)
+    world.market.auditors.clear()
+    job = parties.make_job(world.folder, world.market)
+    world.start_lease(job)
+
+    def turn() -> None:
+        other.dispatch()
+        both.turn()
+
+    world.run_until(lambda: any(row["outcome"] for row in other.audits.values()), turn)
+    assert {row["state"] for row in other.audits.values() if row["outcome"]} == {"agreed"}
+    assert not world.market.audits
+    # What lies there opens with the job's key only.
+    assert not any(job.manifest.canonical() in stored for stored in other.artifacts.values())
 
 
 @pytest.mark.parametrize("found_right", [True, False])

@@ -1,0 +1,126 @@
+"""A job's inputs delivered anew, from the worker's own copies, to a market that lacks them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk import sealing
+from tests.fakes import parties
+from tests.fakes.cases import Committed
+from tests.fakes.chain import FakeChain
+from tests.fakes.market import FakeMarket
+from tests.fakes.sandbox import make_checkpoint
+from tests.unit.worker_agent.test_inputs import with_data
+from worker_agent.checkpoints import checkpoint_hash
+from worker_agent.errors import MarketRefused, ProviderFault
+from worker_agent.exchange import parse_artifacts
+from worker_agent.inputs import fetch_checkpoint, fetch_inputs
+from worker_agent.records import LeaseRecord
+from worker_agent.redelivery import Redelivery
+from worker_agent.store import LeaseStore
+
+SEGMENT = 2
+
+
+class Bench:
+    """A provider that holds a job's inputs, its order's market, and another market."""
+
+    def __init__(self, folder: Path, *, wheels: bool = False) -> None:
+        chain = FakeChain(parties.ARBITER.address)
+        self.home = FakeMarket(chain)
+        self.other = FakeMarket(chain, url="http://other.test")
+        self.job = with_data(folder, self.home)
+        if wheels:
+            sealed = sealing.encrypt(self.job.key, b"wheels", b"extra:wheels")
+            self.job.artifacts["extra"] = {"wheels": self.home.put(sealed)}
+        self.markets = {m.url: m.connect("0x1") for m in (self.home, self.other)}
+        self.store = LeaseStore(folder / "lease")
+        self.folder = folder
+        self.fetch(self.home, self.job.artifacts, self.store.inputs)
+        tensors, state, self.state_hash = make_checkpoint([1.0] * 8, 4)
+        self.store.segment(SEGMENT).mkdir(parents=True)
+        (self.store.segment(SEGMENT) / "checkpoint.safetensors").write_bytes(tensors)
+        (self.store.segment(SEGMENT) / "state.json").write_bytes(state)
+        self.redelivery = Redelivery(self.markets)
+
+    @property
+    def record(self) -> LeaseRecord:
+        lease = Committed.make(job_hash=self.job.manifest.job_hash())
+        values = {"job_key": self.job.key.hex(), "artifacts": self.job.artifacts}
+        return lease.record(market=self.home.url, **values)
+
+    def fetch(self, market: FakeMarket, artifacts: dict[str, Any], folder: Path) -> Path:
+        """As a stranger who has the job key."""
+        key, job_hash = self.job.key, self.job.manifest.job_hash()
+        client = self.markets[market.url]
+        found = fetch_inputs(client, parse_artifacts(artifacts), key, job_hash, folder, self.folder)
+        return found.data
+
+    def deliver(self, before: int | None = None) -> dict[str, Any]:
+        client = self.markets[self.other.url]
+        return self.redelivery.deliver(self.record, self.store, client, before).to_json()
+
+
+def test_when_inputs_are_delivered_anew_then_another_machine_gets_the_same_job(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    delivered = bench.deliver(SEGMENT)
+    data = bench.fetch(bench.other, delivered, tmp_path / "arbiter")
+    assert (data / "one").read_bytes() == b"numbers"
+    assert (data / "many" / "a.txt").read_text() == "a"
+    client, key = bench.markets[bench.other.url], bench.job.key
+    address, target = delivered["checkpoint"], tmp_path / "checkpoint"
+    checkpoint = fetch_checkpoint(client, address, key, SEGMENT, target, 1 << 20)
+    assert checkpoint_hash(checkpoint) == bench.state_hash
+    assert list(bench.store.upload.iterdir()) == [], "nothing is left lying about"
+
+
+def test_when_a_job_was_delivered_then_only_the_next_checkpoint_follows(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    first = bench.deliver()
+    count = len(bench.other.requests)
+    assert bench.deliver() == first
+    then = bench.deliver(SEGMENT)
+    assert then == {**first, "checkpoint": then["checkpoint"]}
+    puts = [request for request in bench.other.requests[count:] if request.startswith("PUT")]
+    assert puts == [f"PUT /v1/artifacts/{then['checkpoint']}"]
+
+
+@pytest.mark.parametrize("damage", ["code", "data", "gone"])
+def test_when_the_own_copy_is_damaged_then_it_is_not_delivered(tmp_path: Path, damage: str) -> None:
+    bench = Bench(tmp_path)
+    inputs = bench.store.inputs
+    if damage == "code":
+        (inputs / "code" / "train.py").write_text("print('other')\n")
+    elif damage == "data":
+        (inputs / "data" / "many" / "a.txt").write_text("b")
+    else:
+        (inputs / "complete").unlink()
+    with pytest.raises(ProviderFault):
+        bench.deliver()
+
+
+def test_when_a_job_has_wheels_then_their_ciphertext_is_passed_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, wheels=True)
+    address = bench.job.artifacts["extra"]["wheels"]
+    assert bench.deliver()["extra"] == {"wheels": address}
+    assert bench.other.artifacts[address] == bench.home.artifacts[address]
+
+
+def test_when_the_orders_market_lost_the_wheels_then_the_delivery_fails(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, wheels=True)
+    bench.home.artifacts.clear()
+    with pytest.raises(MarketRefused):
+        bench.deliver()
+
+
+def test_when_it_is_the_orders_market_then_wheels_stay_where_they_are(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, wheels=True)
+    home = bench.markets[bench.home.url]
+    delivered = bench.redelivery.deliver(bench.record, bench.store, home, None)
+    assert delivered.extra == bench.job.artifacts["extra"]
+    assert delivered.manifest != bench.job.artifacts["manifest"]
