@@ -126,7 +126,8 @@ class WorkerSettings:
     upload_limit_s: float = 600.0
     """Deadline of delivering artifacts to the market."""
     audit_patience_s: int = 5
-    """Time that a provider has at least for its inputs or opening before an auditor challenges."""
+    """Time that a provider has at least for its inputs or opening, before an auditor demands them
+    or the arbiter attests that they cannot be fetched."""
     cheat: Cheat | None = None
     """Development chain only: lie in this way, to show that it is caught."""
 
