@@ -91,8 +91,8 @@ _WRONG_ORDERS: tuple[Change, ...] = (
 if features.ORDERS:
     _WRONG_TERMS += (lambda t: {"window": 0, "reserve_segments": 0, "commit_grace": 0},)
     _WRONG_ORDERS += (
-        lambda t: {"min_bond_bps": t.bond * 10_000 // t.cost},
-        lambda t: {"min_bond_bps": t.bond * 10_000 // t.cost + 1},
+        lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost, 2**16 - 1)},
+        lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost + 1, 2**16 - 1)},
         lambda t: {"min_audit_bps": t.audit_bps},
         lambda t: {"min_audit_bps": t.audit_bps + 1},
         lambda t: {"max_window": t.window - 1},
