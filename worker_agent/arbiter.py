@@ -181,8 +181,8 @@ class Arbiter(Examiner):
         # What was challenged below cannot stay without a ruling, which can only cover all.
         good = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
         call = chain.escrow.attest_unretrievable(terms.abi_tuple(), good)
-        log.warning("%s: NOT RETRIEVABLE, good segments %d: %s", case.short, good, why)
-        self._decide(dispute, case, call, f"attest:{good}")
+        if self._decide(dispute, case, call, f"attest:{good}"):
+            log.warning("%s: NOT RETRIEVABLE, good segments %d: %s", case.short, good, why)
 
     def _rule(
         self, market: Market, dispute: Dispute, case: Case, opening: BoundaryOpening, runs: Runs

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from client_sdk.protocol.draw import draw_audits
 from client_sdk.protocol.ids import IdKind, new_id
-from contracts.bindings import LeaseStatus
+from contracts.bindings import LeaseStatus, LeaseView
 from tests.fakes.chain import FakeChain
 from worker_agent.history import LeaseHistory, history_of
 from worker_agent.market import Market
@@ -78,12 +78,15 @@ class FakeMarket:
 
     def dispatch(self) -> None:
         """What the market's tasks do: draw audits after commits, start arbitrations."""
-        for lease_id, lease in list(self.chain.state.leases.items()):
+        for lease_id, lease in self._leases():
             events = self.chain.events(0, self.chain.head(), topic=lease_id)
             history = history_of(lease_id, events)
             self._draw(lease_id, history)
             if lease.status is LeaseStatus.DISPUTED:
                 self._arbitrate(lease_id, history)
+
+    def _leases(self) -> list[tuple[bytes, LeaseView]]:
+        return list(self.chain.state.leases.items())
 
     def _draw(self, lease_id: bytes, history: LeaseHistory) -> None:
         pool = sorted(a for a, row in self.auditors.items() if row["role"] == "auditor")
