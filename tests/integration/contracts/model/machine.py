@@ -152,8 +152,11 @@ class Market(RuleBasedStateMachine):
             open_by=self.model.now + 60,
             **wish.fields | fields,
         )
-        most = 0 if drawn.metered else drawn.segments
-        drawn = replace(drawn, reserve_segments=min(drawn.reserve_segments, most))
+        if drawn.metered:
+            drawn = replace(drawn, reserve_segments=0, commit_grace=drawn.commit_grace or 1)
+        else:
+            reserve_segments = min(drawn.reserve_segments, drawn.segments)
+            drawn = replace(drawn, reserve_segments=reserve_segments)
         return replace(drawn, **wish.wrong(drawn)) if wish.wrong else drawn
 
     def _open(self, terms: Terms, caller: str, signer: str | None, value: int | None) -> None:
