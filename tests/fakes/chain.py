@@ -424,6 +424,17 @@ class FakeChain:
         dispute = self.state.disputes.pop(lease_id)
         deadline = dispute.disputed_at + terms.dispute_timeout
         self._require(time >= deadline, call, "BeforeDisputeTimeout")
+        half = terms.price_per_segment * (dispute.lowest_segment - lease.paid) // 2
+        self._emit(
+            ev.DisputeTimedOut,
+            call,
+            lease_id=lease_id,
+            lowest_segment=dispute.lowest_segment,
+            to_provider=half,
+            to_treasury=0,
+            to_audit_pool=0,
+        )
+        lease = replace(lease, escrow=lease.escrow - half)
         self._close(lease_id, lease, ev.CloseCause.DISPUTE_TIMED_OUT, call)
 
     # Inner

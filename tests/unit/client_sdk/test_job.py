@@ -303,6 +303,7 @@ def test_when_the_receipt_is_not_made_yet_then_it_is_asked_for_again(tmp_path, m
         (Verdict.JOB_FAILED, JobFailed),
         (Verdict.BUDGET_EXHAUSTED, JobFailed),
         (Verdict.PROVIDER_LOST, ProviderFailed),
+        (Verdict.ACCEPTANCE_FAILED, ProviderFailed),
         (Verdict.PROOF_REJECTED, ProviderFailed),
     ],
 )

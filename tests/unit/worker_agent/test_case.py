@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from worker_agent.case import (
     check_case,
     check_opening,
     fetch_case_inputs,
+    margin_of,
     open_to_challenge,
 )
 from worker_agent.errors import BadDraw, BadOpening, RejectedInput
@@ -96,6 +97,7 @@ def test_when_the_beacon_is_not_known_then_nobody_can_have_drawn() -> None:
         recompute_draw(lease.chain, history, history.commits[0], [AUDITOR], SEGMENTS)
 
 
+@pytest.mark.parametrize("dispute", [Committed.challenge, Committed.demand])
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -105,13 +107,45 @@ def test_when_the_beacon_is_not_known_then_nobody_can_have_drawn() -> None:
     ],
 )
 def test_when_an_arbitration_is_made_up_then_it_is_refused(
-    lease: Committed, auditor: ScriptedAuditor, changes: dict[str, Any], reason: str
+    lease: Committed,
+    auditor: ScriptedAuditor,
+    changes: dict[str, Any],
+    reason: str,
+    dispute: Callable[[Committed, int], None],
 ) -> None:
-    lease.challenge(2)
+    dispute(lease, 2)
     told: dict[str, Any] = {"kind": AuditKind.ARBITRATION, "auditor": ARBITER, "segment": 2}
     check(auditor, lease, **told)
     with pytest.raises(RejectedInput, match=reason):
         check(auditor, lease, **{**told, **changes})
+
+
+@pytest.mark.parametrize("end", ["ruled", "attested", "timed out"])
+def test_when_a_dispute_has_ended_then_its_segments_are_disputed_no_more(end: str) -> None:
+    lease = Committed.make()
+    lease.challenge(3)
+    lease.demand(1)
+    assert read_history(lease.chain, lease.lease_id, 0).disputed == {1, 3}
+    terms, escrow = lease.terms.abi_tuple(), lease.chain.escrow
+    if end == "attested":
+        lease.attest(1)
+    elif end == "ruled":
+        lease.chain.execute(escrow.rule(terms, False, SEGMENTS), lease.terms.arbiter)
+    else:
+        lease.chain.mine(seconds=lease.terms.dispute_timeout)
+        lease.chain.execute(escrow.timeout_dispute(terms), STRANGER)
+    history = read_history(lease.chain, lease.lease_id, 0)
+    assert history.disputed == set()
+    assert [event.segment for event in history.challenges] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("period", "margin"), [(1, 6), (20, 6), (24, 6), (40, 10), (3600, 900), (86_400, 900)]
+)
+def test_when_a_period_is_short_or_long_then_the_margin_stays_within_bounds(
+    period: int, margin: int
+) -> None:
+    assert margin_of(period) == margin
 
 
 @pytest.mark.parametrize(
