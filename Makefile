@@ -2,18 +2,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# halmos needs other versions of our dependencies: it has an environment of its own.
+TOOLS := .venv-proofs
 PY := $(BIN)/python
 export OMP_WAIT_POLICY ?= PASSIVE
 # Which faults `make test` seeds into the contracts; `make soak` seeds all.
 MUTATION_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test contracts-mutation unit coverage integration acceptance soak bench gpu clean
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test contracts-mutation proofs unit coverage integration acceptance soak bench gpu clean
 
 help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
 	@echo "make test   set up, then run every check and every test (what .ci/run calls)"
 	@echo "make check  the quick local loop: format, lint, types, import rules, unit tests"
+	@echo "make proofs  prove with halmos that refunds lose no money, for all amounts"
 	@echo "make soak   deep fuzzing and chaos runs; make bench  benchmarks"
 	@echo "make gpu    checks and figures that need an NVIDIA GPU; fails where there is none"
 
@@ -64,6 +67,15 @@ contracts-test: setup
 contracts-mutation: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --count 10 --seed $(MUTATION_SEED)
 
+$(TOOLS)/.installed: contracts/proofs/requirements.txt
+	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	@echo "installing halmos and its solvers (once; about half a minute)"
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement contracts/proofs/requirements.txt
+	@touch $@
+
+proofs: setup $(TOOLS)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.proofs
+
 # Unit tests need no server, so they share the cores.
 unit: setup
 	$(PY) -m pytest -n auto tests/unit
@@ -79,7 +91,7 @@ integration: setup
 acceptance: setup
 	$(PY) -m pytest tests/acceptance
 
-soak: setup
+soak: setup $(TOOLS)/.installed
 	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent test:soak
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --all
 	$(PY) -m pytest tests -m soak
@@ -94,4 +106,4 @@ gpu: setup
 	$(PY) -m tests.bench.proof_overhead --device cuda --results $(RESULTS)
 
 clean:
-	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .gridlease
+	rm -rf $(VENV) $(TOOLS) contracts/node_modules contracts/out contracts/cache .gridlease

@@ -16,5 +16,7 @@ module.exports = {
     'avoid-low-level-calls': 'off',
     'no-inline-assembly': 'off',
     'max-states-count': ['warn', 40],
+    // What proofs take is passed on in memory.
+    'gas-calldata-parameters': 'off',
   },
 };

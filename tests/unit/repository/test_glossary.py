@@ -55,6 +55,7 @@ EVERYDAY = {
 # Places where the word means something else, each with its reason.
 ALLOWED = {
     ("executor", "worker_agent/examine.py"): "ThreadPoolExecutor of the standard library",
+    ("executor", "contracts/proofs/solver.py"): "the same",
     ("validator", "marketplace/settings.py"): "pydantic's model_validator",
     ("rental", "README.md"): "says in one sentence, to who knows no word of ours, what this is",
     ("rental", "marketplace/app.py"): "the same sentence, on the API's page",

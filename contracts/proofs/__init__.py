@@ -1,0 +1,1 @@
+"""Proofs about the contracts' money: `python -m contracts.proofs --help`."""

@@ -1,0 +1,50 @@
+"""Prove with halmos that no money of a lease is lost, made or stuck, for all amounts in range.
+
+Every `check_` function of `contracts/test/symbolic` is proved on the bytecode that is shipped.
+Needs `npm ci`, and the tools' environment, which `make proofs` makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from contracts.proofs.project import FOLDER, Project, ProofError
+
+TOOLS: Final = FOLDER.parent / ".venv-proofs" / "bin"
+
+
+def not_proved(project: Project, match: str = "") -> set[str]:
+    """Names of the proofs that do not hold, among those whose name holds `match`."""
+    names = [name for name in project.checks() if match in name]
+    return {proof.name for proof in project.prove(names) if not proof.holds}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.proofs", description=__doc__)
+    parser.add_argument("--tools", type=Path, default=TOOLS, help="folder of halmos and solvers")
+    parser.add_argument("--match", default="", help="only proofs whose name holds this text")
+    options = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory(prefix="gridlease-proofs-") as folder:
+            project = Project.copy(Path(folder), options.tools.absolute(), _say)
+            failed = not_proved(project, options.match)
+            _say(f"not proved: {', '.join(sorted(failed)) or 'none'}")
+    except ProofError as error:
+        sys.stderr.write(f"contracts.proofs: {error}\n")
+        return 1
+    return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""A copy of the contracts' forge project, in which halmos proves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+FOLDER: Final = Path(__file__).parents[1]
+PROOFS: Final = Path("test") / "symbolic"
+_COPIED: Final = ("src", "test/symbolic", "test/utils/Interfaces.sol", "test/utils/Vm.sol")
+_LIBRARY: Final = Path("node_modules") / "@openzeppelin"
+_CHECK: Final = re.compile(r"\bfunction\s+(check_\w+)\s*\(")
+_LOOP_BOUND: Final = 100
+"""Far above every loop of the proofs; reaching it fails the proof."""
+_BRANCH_TIMEOUT: Final = "50ms"
+_QUERY_TIMEOUT: Final = "120s"
+_OUTCOME: Final = re.compile(r"check_\w+\(.*paths:")
+
+
+class ProofError(Exception):
+    """Nothing can be proved here; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What halmos says about one `check_` function."""
+
+    name: str
+    holds: bool
+    seconds: float
+    paths: int
+
+
+class Project:
+    """One copy; proofs run in it one after the other."""
+
+    def __init__(self, folder: Path, tools: Path, say: Callable[[str], object]) -> None:
+        self.folder = folder
+        self._tools = tools
+        self._say = say
+
+    @classmethod
+    def copy(cls, target: Path, tools: Path, say: Callable[[str], object]) -> Self:
+        """Copy sources and proofs.
+
+        Parameters
+        ----------
+        tools
+            Folder of the executables of the tools' own environment.
+        say
+            Takes a line for each proof that halmos is done with.
+
+        Raises
+        ------
+        ProofError
+            The tools, forge or the library are not installed.
+        """
+        if not (tools / "halmos").exists():
+            raise ProofError(f"halmos is not in {tools}; run `make proofs`, which installs it")
+        if not (FOLDER / _LIBRARY).is_dir():
+            raise ProofError(f"the library is missing; run `npm ci` in {FOLDER.name}/ first")
+        for name in (*_COPIED, "foundry.toml"):
+            origin, copy = FOLDER / name, target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if origin.is_dir():
+                shutil.copytree(origin, copy)
+            else:
+                shutil.copy2(origin, copy)
+        shutil.copytree(FOLDER / _LIBRARY, target / _LIBRARY)
+        return cls(target, tools, say)
+
+    def checks(self) -> set[str]:
+        """Names of all proofs that the sources state."""
+        files = sorted((self.folder / PROOFS).glob("*.sol"))
+        return {name for file in files for name in _CHECK.findall(file.read_text("utf-8"))}
+
+    def prove(self, names: Iterable[str]) -> list[Proof]:
+        """Run these proofs, with all that they need compiled first.
+
+        Raises
+        ------
+        ProofError
+            The contracts do not compile, or halmos did not run all of them.
+        """
+        wanted = set(names)
+        report = self.folder / "proofs.json"
+        report.unlink(missing_ok=True)
+        pattern = "|".join(sorted(wanted))
+        output = self._halmos("--match-test", f"^({pattern})\\(", "--json-output", str(report))
+        if not report.exists():
+            raise ProofError(f"halmos ended without a result:\n{output[-4000:]}")
+        found = _read(json.loads(report.read_text("utf-8")))
+        if missing := wanted - {proof.name for proof in found}:
+            raise ProofError(f"halmos did not run {sorted(missing)}:\n{output[-4000:]}")
+        return found
+
+    def _halmos(self, *options: str) -> str:
+        solver = [str(self._tools / "python"), str(Path(__file__).with_name("solver.py"))]
+        arguments = [
+            *(str(self._tools / "halmos"), "--root", str(self.folder), "--no-status"),
+            *("--loop", str(_LOOP_BOUND), "--solver-command", shlex.join(solver)),
+            *("--solver-timeout-branching", _BRANCH_TIMEOUT),
+            *("--solver-timeout-assertion", _QUERY_TIMEOUT),
+            *options,
+        ]
+        environment = {
+            **os.environ,
+            "NO_COLOR": "1",
+            "FOUNDRY_SOLC": str(FOLDER / "tools" / "solc"),
+            "HOME": str(self.folder),  # halmos makes a folder there, and its queries below TMPDIR
+            "TMPDIR": str(self.folder),
+            "PATH": f"{FOLDER / 'tools'}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        lines = []
+        with subprocess.Popen(
+            arguments,
+            env=environment,
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as running:
+            for line in running.stdout or ():
+                lines.append(line)
+                if _OUTCOME.search(line):
+                    self._say(f"  {line.rstrip()}")
+        return "".join(lines)
+
+
+def _read(report: Mapping[str, Any]) -> list[Proof]:
+    """Outcomes out of halmos's JSON report; a loop that was cut short proves nothing."""
+    return [
+        Proof(
+            name=result["name"].partition("(")[0],
+            holds=result["exitcode"] == 0 and not result["num_bounded_loops"],
+            seconds=float((result.get("time") or [0.0])[0]),
+            paths=int((result.get("num_paths") or [0])[0]),
+        )
+        for results in report["test_results"].values()
+        for result in results
+    ]

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {vm} from "../utils/Vm.sol";
+import {SymbolicTest} from "./SymbolicTest.sol";
+
+/// @notice What the other proofs take for granted of numbers, proved by itself.
+contract ArithmeticProof is SymbolicTest {
+    function setUp() public override {}
+
+    function check_multiplies_always(uint96 amount, uint16 factor) external pure {
+        vm.assume(amount != 0);
+        assert(_multiplies(amount, factor));
+    }
+
+    function check_shares_always(uint96 amount, Amounts memory amounts) external pure {
+        vm.assume(amount != 0);
+        vm.assume(amounts.feeBps <= MAX_FEE_BPS);
+        vm.assume(amounts.auditBps <= MAX_AUDIT_BPS);
+        assert(_shares(amount, amounts));
+    }
+}
