@@ -51,6 +51,7 @@ contract ChallengeTest is EscrowTest {
 
     // ------------------------------------------------------------------------------ active lease
 
+    // A4 #13
     function test_challenge_whenSegmentIsOutOfRange_reverts(uint16 segment) external {
         (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);

@@ -89,6 +89,7 @@ contract CommitTest is EscrowTest {
         }
     }
 
+    // A4 #33
     function test_commit_whenTooFast_reverts(uint16 upTo, uint8 elapsed) external {
         upTo = 1 + upTo % SEGMENTS;
         elapsed = uint8(elapsed % (FIRST_COMMIT + 1));
@@ -247,6 +248,7 @@ contract CommitTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------ success
 
+    // A4 #32
     function test_commit_whenAllIsWell_chainsTheRoot() external {
         IEscrowTypes.Terms memory terms = _terms();
         bytes32 leaseId = _open(terms);

@@ -112,6 +112,7 @@ contract FundingTest is EscrowTest {
         _expectNoAuthorization(terms, authorization);
     }
 
+    // A4 #22
     function test_openWithAuthorization_givenLostRace_opensOnceOnly() external {
         IEscrowTypes.Terms memory terms = _terms();
         IEscrowTypes.Authorization memory authorization = _authorization(terms, FEE);

@@ -43,6 +43,7 @@ contract HostileAccountsTest is ConsentTest {
         vm.assertEq(escrow.disputeOf(escrow.leaseIdOf(live)).challenger, wallet, "challenger");
     }
 
+    // A4 #25
     function test_everyConsent_ofAHostileAccount_isRefused() external {
         for (uint256 n = 0; n < NUM_HOSTILE; ++n) {
             uint256 before = vm.snapshotState();
@@ -94,6 +95,7 @@ contract HostileAccountsTest is ConsentTest {
 
     // --------------------------------------------------------------------------------- receivers
 
+    // A4 #29
     function test_withdraw_givenAccountThatTakesNoCoins_harmsNobodyElse() external {
         address[2] memory accounts = [address(new RefusingAccount()), address(new GreedyAccount())];
         for (uint256 i = 0; i < accounts.length; ++i) {

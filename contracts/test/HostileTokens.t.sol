@@ -134,6 +134,7 @@ contract HostileTokensTest is ConsentTest {
         }
     }
 
+    // A4 #29
     function test_withdrawTo_givenDeniedAccount_failsForThatAccountOnly() external {
         DenyingToken denying = new DenyingToken();
         _useToken(address(denying));

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
+import {ITestToken} from "./utils/Interfaces.sol";
 import {MarketHandler} from "./utils/MarketHandler.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -38,12 +39,16 @@ import {vm} from "./utils/Vm.sol";
 // - Drain: with arbiter, renters and providers' machines silent for ever, time alone lets a
 //   stranger close every lease; then everybody can take out all that is theirs, and the escrow is
 //   empty.
-contract InvariantsTest is EscrowTest {
+//
+// "A4 #n" numbers the properties that docs/escrow/properties.md lists.
+abstract contract MarketInvariants is EscrowTest {
+    uint256 private constant WEALTH = 1e30;
+
     MarketHandler private _handler;
 
     function setUp() public override {
         vm.warp(START);
-        token = _newToken();
+        token = _coin();
         address[] memory tokens = new address[](1);
         tokens[0] = address(token);
         escrow = _newEscrow(tokens);
@@ -52,10 +57,14 @@ contract InvariantsTest is EscrowTest {
         (receivers[2], receivers[3]) = (AUDIT_POOL, address(0x4002));
         _handler = new MarketHandler(escrow, token, OWNER, receivers);
         for (uint256 i = 0; i < 7; ++i) {
-            token.mint(_handler.accounts(i), 1e30);
+            if (address(token) == address(0)) vm.deal(_handler.accounts(i), WEALTH);
+            else token.mint(_handler.accounts(i), WEALTH);
         }
         _handler.begin();
     }
+
+    /// @dev Token of the market; zero for the chain's own coin.
+    function _coin() internal virtual returns (ITestToken);
 
     function targetContracts() external view returns (address[] memory targets) {
         targets = new address[](1);
@@ -74,8 +83,12 @@ contract InvariantsTest is EscrowTest {
 
     /// @dev The random walk is worth something only if it gets everywhere.
     function test_handler_reachesEveryKindOfStep() external {
-        _walk(2400);
-        string[26] memory steps = [
+        _walk(3600);
+        if (address(token) != address(0)) {
+            vm.assertGe(_handler.count("openWithPermit"), 1, "openWithPermit");
+            vm.assertGe(_handler.count("openWithAuthorization"), 1, "openWithAuthorization");
+        }
+        string[29] memory steps = [
             "stake",
             "unbond",
             "claimUnbond",
@@ -84,6 +97,9 @@ contract InvariantsTest is EscrowTest {
             "openFor",
             "stopFor",
             "capacity",
+            "cancelNonces",
+            "successor",
+            "revokeOrder",
             "commit",
             "settle",
             "settleMany",
@@ -113,6 +129,7 @@ contract InvariantsTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------ checks
 
+    // A4 #1, A4 #11
     function _checkConservation() private view {
         (uint256 fees, uint256 auditShares) = escrow.accruedOf(address(token));
         uint256 owed = fees + auditShares;
@@ -122,7 +139,8 @@ contract InvariantsTest is EscrowTest {
                 escrow.stakeOf(account, address(token));
             vm.assertLe(locked, total, "locked <= stake");
             vm.assertLe(unbonding, total, "unbonding <= stake");
-            vm.assertEq(locked, _bondsOf(account), "locked = bonds of live leases");
+            uint256 bonds = i == 2 || i == 3 ? _bondsOf(account) : 0;
+            vm.assertEq(locked, bonds, "locked = bonds of live leases");
             owed += escrow.creditOf(address(token), account) + total;
         }
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
@@ -133,9 +151,25 @@ contract InvariantsTest is EscrowTest {
             if (dispute.challenger != address(0)) owed += bond;
             if (dispute.lowerChallenger != address(0)) owed += bond;
         }
-        vm.assertEq(token.balanceOf(address(escrow)), owed, "balance = all that is owed");
+        vm.assertEq(_balanceOf(address(escrow)), owed, "balance = all that is owed");
+        _checkFlows(owed);
     }
 
+    // A4 #2
+    /// @dev What the parties do not have is in the escrow: nothing came from or went elsewhere.
+    function _checkFlows(uint256 held) private view {
+        uint256 outside;
+        for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
+            outside += _balanceOf(_handler.accounts(i));
+        }
+        vm.assertEq(outside + held, 7 * WEALTH, "deposits - withdrawals = balance");
+    }
+
+    function _balanceOf(address account) private view returns (uint256) {
+        return address(token) == address(0) ? account.balance : token.balanceOf(account);
+    }
+
+    // A4 #4, A4 #5, A4 #7, A4 #9
     function _checkLeases() private view {
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
             IEscrowTypes.Terms memory terms = _handler.termsOf(i);
@@ -178,6 +212,7 @@ contract InvariantsTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------- drain
 
+    // A4 #3, A4 #18
     function _drain() private {
         // Later than every deadline of every lease that the handler opens.
         vm.warp(vm.getBlockTimestamp() + 5000);
@@ -199,7 +234,7 @@ contract InvariantsTest is EscrowTest {
             vm.prank(STRANGER);
             escrow.withdrawTo(address(token), account);
         }
-        vm.assertEq(token.balanceOf(address(escrow)), 0, "the escrow is empty");
+        vm.assertEq(_balanceOf(address(escrow)), 0, "the escrow is empty");
         for (uint256 i = 0; i < 2; ++i) {
             vm.assertEq(escrow.listingOf(_handler.listings(i)).live, 0, "no place is taken");
         }
@@ -236,9 +271,15 @@ contract InvariantsTest is EscrowTest {
         else if (kind == 4) _handler.claimUnbond(small);
         else if (kind == 5 && small % 8 == 0) _handler.collect();
         else if (kind == 5) _handler.withdraw(small, uint64(r), small % 2 == 0);
-        else if (kind == 6 && small % 8 == 0) _handler.setCapacity(small >> 3, uint8(r));
-        else if (kind == 6) _handler.configure(uint16(r), small);
+        else if (kind == 6) _walkSettings(r, small);
         else _handler.open(r, small, uint64(r), uint32(r), small % 4 == 0);
+    }
+
+    function _walkSettings(uint256 r, uint8 small) private {
+        if (small % 8 == 0) _handler.setCapacity(small >> 3, uint8(r));
+        else if (small % 16 == 2) _handler.revokeOrder(r % 2 == 0);
+        else if (small % 8 == 1) _handler.cancelNonces(small >> 3, uint8(r));
+        else _handler.configure(uint16(r), small);
     }
 
     function _walkLease(uint256 r, uint8 small) private {
@@ -260,8 +301,25 @@ contract InvariantsTest is EscrowTest {
         if (kind < 4) _handler.challenge(r, small, uint16(r >> 64));
         else if (kind < 7) _handler.rule(r, small % 4 == 0, uint16(r >> 64));
         else if (kind == 7) _handler.timeoutDispute(r);
-        else if (kind == 8) _handler.attestUnretrievable(r, uint16(r >> 64));
+        else if (kind == 8 || kind == 13) _handler.attestUnretrievable(r, uint16(r >> 64));
         else if (kind == 9) _handler.rejectMachine(r, small);
-        else if (kind == 10) _handler.ruleLate(r, uint16(r >> 64));
+        else if (kind == 10 || kind > 13) _handler.ruleLate(r, uint16(r >> 64));
+    }
+}
+
+contract InvariantsTest is MarketInvariants {
+    function _coin() internal override returns (ITestToken) {
+        return _newToken();
+    }
+}
+
+/// @dev The same market in the chain's own coin. Fewer runs: what differs is how money moves.
+/// forge-config: default.invariant.runs = 16
+/// forge-config: lite.invariant.runs = 2
+/// forge-config: ci.invariant.runs = 50
+/// forge-config: soak.invariant.runs = 100
+contract CoinInvariantsTest is MarketInvariants {
+    function _coin() internal pure override returns (ITestToken) {
+        return ITestToken(address(0));
     }
 }

@@ -272,6 +272,7 @@ contract OpenTest is EscrowTest {
         _expectBadSignature(terms, signature);
     }
 
+    // A4 #23
     function test_open_whenSignedForAnotherContract_reverts() external {
         IEscrowTypes.Terms memory terms = _terms();
         address[] memory tokens = new address[](1);
@@ -281,6 +282,7 @@ contract OpenTest is EscrowTest {
         _expectBadSignature(terms, _signature(OPERATOR_KEY, elsewhere));
     }
 
+    // A4 #24
     /// @dev One bit of any of the 23 fields: another lease id, and no valid signature.
     function test_open_whenAnyFieldDiffersFromTheSigned_reverts(uint8 field, uint8 bit) external {
         IEscrowTypes.Terms memory terms = _terms();
@@ -397,6 +399,7 @@ contract OpenTest is EscrowTest {
         );
     }
 
+    // A4 #26
     function test_open_whenAmountsAreExtreme_opensAndCloses(uint96 price, uint16 segments)
         external
     {
@@ -413,6 +416,7 @@ contract OpenTest is EscrowTest {
         _assertCredits(credits);
     }
 
+    // A4 #26
     function test_open_whenRenterIsProvider_opensAndCloses() external {
         IEscrowTypes.Terms memory terms = _terms();
         terms.renter = PROVIDER;

@@ -93,6 +93,7 @@ contract OwnerTest is EscrowTest {
         escrow.setFee(feeBps);
     }
 
+    // A4 #10
     function test_setFee_whenAllIsWell_sets() external {
         _expectEmit();
         emit IEscrowTypes.FeeSet(1000);
@@ -134,6 +135,7 @@ contract OwnerTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------- pause
 
+    // A4 #31
     function test_pause_stopsNoWayOut() external {
         vm.prank(PROVIDER);
         escrow.stake(address(token), 4 * uint256(BOND));

@@ -32,6 +32,7 @@ contract ReentrancyTest is ConsentTest {
         _assertHostileStake(STAKE + 100 * calls.length);
     }
 
+    // A4 #28
     function test_everyFunction_whenCalledFromATransferOut_isClosed() external {
         _useHostile();
         bytes[] memory calls = _everyCall(address(_hostile));

@@ -35,6 +35,7 @@ contract RuleTest is EscrowTest {
         _rule(terms, true, 0);
     }
 
+    // A4 #16
     function test_rule_whenCallerIsNotArbiter_reverts(address caller) external {
         vm.assume(caller != ARBITER);
         (IEscrowTypes.Terms memory terms,) = _disputed(2, 0);
@@ -77,6 +78,7 @@ contract RuleTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------- fraud
 
+    // A4 #15
     function test_rule_whenFraud_paysGoodSlashesAndRefunds(uint16 good) external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(5, 2);
         good = good % 5;
@@ -139,6 +141,7 @@ contract RuleTest is EscrowTest {
         _assertCredits(expected);
     }
 
+    // A4 #12
     function test_rule_whenFraud_leavesOtherBondsAlone() external {
         IEscrowTypes.Terms memory second = _terms();
         second.nonce = 2;

@@ -102,6 +102,7 @@ contract SettleTest is EscrowTest {
         vm.assertEq(escrow.settleMany(new IEscrowTypes.Terms[](0)), 0, "settled");
     }
 
+    // A4 #30
     function test_settleMany_skipsWhatSettleRefuses() external {
         IEscrowTypes.Terms[] memory all = _mixedLeases();
         vm.assertEq(escrow.settleMany(all), 1, "settled");
@@ -110,6 +111,7 @@ contract SettleTest is EscrowTest {
         _assertCredits(_paid(2, COST));
     }
 
+    // A4 #30
     function test_settleMany_inAnyOrder_isTheSame(uint256 seed) external {
         IEscrowTypes.Terms[] memory all = _mixedLeases();
         for (uint256 i = all.length - 1; i > 0; --i) {
@@ -146,6 +148,7 @@ contract SettleTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------ shares
 
+    // A4 #9, A4 #10, A4 #27
     function test_settle_sharesAddUpToThePrice(uint96 price, uint16 feeBps, uint16 auditBps)
         external
     {

@@ -178,6 +178,7 @@ contract StakesTest is EscrowTest {
 
     // -------------------------------------------------------------------- slash while unbonding
 
+    // A4 #12
     function test_slash_givenUnbondingStakeThatBacksTheBond_takesIt() external {
         (IEscrowTypes.Terms memory terms,) = _committed(2);
         _unbond(STAKE - 10);

@@ -175,6 +175,7 @@ contract StopAndCloseTest is EscrowTest {
         _closesAs(PROVIDER, terms, IEscrowTypes.CloseCause.ProviderClosed, 3);
     }
 
+    // A4 #19
     function test_close_givenNoCommitInTime_refundsAll() external {
         IEscrowTypes.Terms memory terms = _opened(_terms());
         vm.warp(START + FIRST_COMMIT);

@@ -42,6 +42,7 @@ contract TimeoutDisputeTest is EscrowTest {
         escrow.timeoutDispute(terms);
     }
 
+    // A4 #17, A4 #27
     function test_timeoutDispute_splitsBelowTheLowestAndRefundsTheRest(
         uint16 segment,
         address caller

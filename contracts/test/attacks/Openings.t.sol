@@ -220,6 +220,7 @@ contract OpeningAttacksTest is ConsentTest {
         vm.assertEq(escrow.creditOf(address(token), RELAYER), FEE, "fee");
     }
 
+    // A4 #22
     /// @dev Naive: a consent is good as long as its signature is. After the lease is over the
     /// relayer would open it again, and take its fee again.
     function test_hostileRelayer_cannotUseAConsentTwice() external {

@@ -3,18 +3,11 @@ pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {EscrowTest} from "./EscrowTest.sol";
+import {TokenMessages} from "./TokenMessages.sol";
 import {vm} from "./Vm.sol";
 
 /// @notice The market of EscrowTest with all that its renter can sign.
 abstract contract ConsentTest is EscrowTest {
-    bytes32 private constant PERMIT_TYPEHASH = keccak256(
-        "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-    );
-    bytes32 private constant RECEIVE_TYPEHASH = keccak256(
-        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
-        "uint256 validBefore,bytes32 nonce)"
-    );
-
     function _allow(uint256 amount) internal {
         vm.prank(renter);
         token.approve(address(escrow), amount);
@@ -22,11 +15,9 @@ abstract contract ConsentTest is EscrowTest {
 
     function _permit(uint256 value) internal view returns (IEscrowTypes.Permit memory permit) {
         (permit.value, permit.deadline) = (value, START + 100);
-        uint256 nonce = token.nonces(renter);
-        bytes32 structHash = keccak256(
-            abi.encode(PERMIT_TYPEHASH, renter, address(escrow), value, nonce, permit.deadline)
-        );
-        (permit.v, permit.r, permit.s) = vm.sign(RENTER_KEY, _tokenDigest(structHash));
+        bytes32 digest =
+            TokenMessages.permit(token, renter, address(escrow), value, permit.deadline);
+        (permit.v, permit.r, permit.s) = vm.sign(RENTER_KEY, digest);
     }
 
     /// @dev Over the lease's cost and the fee, with the lease's id as its nonce.
@@ -37,16 +28,10 @@ abstract contract ConsentTest is EscrowTest {
     {
         (authorization.relayFee, authorization.validBefore) = (fee, START + 100);
         uint256 value = uint256(terms.pricePerSegment) * terms.segments + fee;
-        bytes32 nonce = escrow.leaseIdOf(terms);
-        bytes32 structHash = keccak256(
-            abi.encode(RECEIVE_TYPEHASH, renter, address(escrow), value, 0, START + 100, nonce)
+        bytes32 digest = TokenMessages.receiving(
+            token, renter, address(escrow), value, START + 100, escrow.leaseIdOf(terms)
         );
-        (authorization.v, authorization.r, authorization.s) =
-            vm.sign(RENTER_KEY, _tokenDigest(structHash));
-    }
-
-    function _tokenDigest(bytes32 structHash) internal view returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
+        (authorization.v, authorization.r, authorization.s) = vm.sign(RENTER_KEY, digest);
     }
 
     function _consent(bytes32 leaseId, IEscrowTypes.Source source, uint96 fee)

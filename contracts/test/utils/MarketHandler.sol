@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IEscrowTypes} from "../../src/interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "../../src/interfaces/ILeaseEscrow.sol";
 import {IOwnable, ITestToken} from "./Interfaces.sol";
+import {TokenMessages} from "./TokenMessages.sol";
 import {vm} from "./Vm.sol";
 
 /// @notice Drives a market of several parties at random, and checks after each step that no lease
@@ -15,7 +16,8 @@ contract MarketHandler {
         Commit,
         Voucher,
         Ruling,
-        Attest
+        Attest,
+        Withdrawal
     }
 
     /// @notice What a step would like its lease to be; one time in four it takes any.
@@ -28,11 +30,22 @@ contract MarketHandler {
         Closed
     }
 
+    /// @notice How a lease is opened and paid.
+    enum Way {
+        Plain,
+        Permit,
+        Authorization,
+        Allowance,
+        Credit,
+        Order
+    }
+
     uint256 public constant MAX_LEASES = 8;
     uint256 private constant OPERATOR_KEY = 0xb22;
     uint256 private constant RENTER_KEY = 0xa11;
 
     ILeaseEscrow public immutable escrow;
+    /// @notice The market's only token; zero for the chain's own coin.
     ITestToken public immutable token;
     address private immutable _owner;
 
@@ -51,6 +64,12 @@ contract MarketHandler {
     mapping(bytes32 id => bool) private _isUnretrievable;
     mapping(bytes32 id => bool) private _isProven;
     uint64 private _nonce;
+    uint64 private _ordersRevoked;
+    IEscrowTypes.Order private _lastOrder;
+    uint256 private _heldBefore;
+    mapping(address account => uint256) private _creditBefore;
+    /// @dev Whose credit this step may spend, with its consent.
+    address private _spender;
 
     constructor(
         ILeaseEscrow escrow_,
@@ -73,8 +92,7 @@ contract MarketHandler {
     function begin() external {
         if (listings.length != 0) return;
         for (uint256 i = 0; i < 7; ++i) {
-            vm.prank(accounts[i]);
-            token.approve(address(escrow), type(uint256).max);
+            _allowAll(accounts[i]);
         }
         for (uint256 i = 0; i < 2; ++i) {
             vm.prank(accounts[2 + i]);
@@ -93,7 +111,8 @@ contract MarketHandler {
     }
 
     function stake(uint8 who, uint64 amount) external {
-        _call(_provider(who), abi.encodeCall(escrow.stake, (address(token), amount)), "stake");
+        bytes memory data = abi.encodeCall(escrow.stake, (address(token), amount));
+        _call(_provider(who), _valueOf(amount), data, "stake");
         _check(Step.Other);
     }
 
@@ -115,9 +134,13 @@ contract MarketHandler {
         uint256 i = _freePlace();
         if (i == MAX_LEASES) return;
         IEscrowTypes.Terms memory terms = _draw(seed, who, price, bond, isMetered);
+        if (_way(seed >> 96) == Way.Order) _fitOrder(terms);
         bytes32 id = escrow.leaseIdOf(terms);
         bytes memory signature = _sign(OPERATOR_KEY + who / 2 % 2, id);
         if (!_fundedOpen(seed >> 96, terms, id, signature)) return;
+        bool isCancelled = escrow.isCancelled(terms.listingId, terms.nonce);
+        vm.assertTrue(!isCancelled, "cancelled terms are void");
+        if (terms.predecessor != 0) ++count["successor"];
         if (i == _terms.length) {
             _terms.push();
             _ids.push();
@@ -138,20 +161,81 @@ contract MarketHandler {
         bytes memory signature
     ) private returns (bool) {
         address relayer = accounts[4 + seed % 3];
-        IEscrowTypes.Source source = IEscrowTypes.Source(seed % 5 == 1 ? 0 : 1);
-        if (seed % 5 < 1) {
-            bytes memory plain = abi.encodeCall(escrow.open, (terms, signature));
-            return _call(terms.renter, plain, "open");
-        }
+        uint256 cost = uint256(terms.pricePerSegment) * terms.segments;
         uint256 key = RENTER_KEY + (terms.renter == accounts[0] ? 0 : 1);
-        if (seed % 5 < 3) {
-            uint96 fee = uint96((seed >> 8) % 1000);
-            bytes memory consent = _sign(key, escrow.openingDigest(id, source, fee));
-            bytes memory data =
-                abi.encodeCall(escrow.openFrom, (terms, signature, source, fee, consent));
-            return _call(relayer, data, "openFrom");
+        Way way = _way(seed);
+        if (way == Way.Plain) {
+            bytes memory plain = abi.encodeCall(escrow.open, (terms, signature));
+            return _call(terms.renter, _valueOf(cost), plain, "open");
         }
-        return _openFor(seed >> 8, terms, signature, relayer, key);
+        if (way == Way.Permit) return _openWithPermit(terms, signature, cost, key);
+        uint96 fee = uint96((seed >> 8) % 1000);
+        if (way == Way.Authorization) {
+            return _openWithAuthorization(terms, signature, fee, key, relayer);
+        }
+        _spender = terms.renter;
+        if (way == Way.Order) return _openFor(seed >> 8, terms, signature, relayer, key);
+        IEscrowTypes.Source source = IEscrowTypes.Source(way == Way.Allowance ? 0 : 1);
+        bytes memory consent = _sign(key, escrow.openingDigest(id, source, fee));
+        bytes memory data =
+            abi.encodeCall(escrow.openFrom, (terms, signature, source, fee, consent));
+        return _call(relayer, data, "openFrom");
+    }
+
+    /// @dev The chain's own coin knows neither permits nor authorizations.
+    function _way(uint256 seed) private view returns (Way way) {
+        way = Way(seed % (uint256(type(Way).max) + 1));
+        bool isOfTokens = way == Way.Permit || way == Way.Authorization;
+        if (isOfTokens && address(token) == address(0)) return Way.Plain;
+    }
+
+    /// @dev Periods that the renter's orders allow; a metered lease is never opened by others.
+    function _fitOrder(IEscrowTypes.Terms memory terms) private pure {
+        if (terms.window == 0) return;
+        terms.window = 20 + terms.window % 80;
+        terms.disputeTimeout = 20 + terms.disputeTimeout % 60;
+        terms.commitGrace %= 20;
+    }
+
+    function _openWithPermit(
+        IEscrowTypes.Terms memory terms,
+        bytes memory signature,
+        uint256 cost,
+        uint256 key
+    ) private returns (bool done) {
+        IEscrowTypes.Permit memory permit;
+        (permit.value, permit.deadline) = (cost, type(uint256).max);
+        bytes32 digest = TokenMessages.permit(
+            token, terms.renter, address(escrow), permit.value, permit.deadline
+        );
+        (permit.v, permit.r, permit.s) = vm.sign(key, digest);
+        bytes memory data = abi.encodeCall(escrow.openWithPermit, (terms, signature, permit));
+        done = _call(terms.renter, data, "openWithPermit");
+        // It took the place of what the renter had allowed, and is used up.
+        if (!done) return false;
+        vm.assertEq(token.allowance(terms.renter, address(escrow)), 0, "permit");
+        _allowAll(terms.renter);
+    }
+
+    function _openWithAuthorization(
+        IEscrowTypes.Terms memory terms,
+        bytes memory signature,
+        uint96 fee,
+        uint256 key,
+        address relayer
+    ) private returns (bool done) {
+        IEscrowTypes.Authorization memory given;
+        (given.relayFee, given.validBefore) = (fee, type(uint256).max);
+        uint256 value = uint256(terms.pricePerSegment) * terms.segments + fee;
+        bytes32 id = escrow.leaseIdOf(terms);
+        bytes32 digest = TokenMessages.receiving(
+            token, terms.renter, address(escrow), value, given.validBefore, id
+        );
+        (given.v, given.r, given.s) = vm.sign(key, digest);
+        uint256 credit = escrow.creditOf(address(token), relayer);
+        bytes memory data = abi.encodeCall(escrow.openWithAuthorization, (terms, signature, given));
+        done = _call(relayer, data, "openWithAuthorization");
+        if (done) _checkCredit(relayer, credit + fee);
     }
 
     /// @dev Few orders, so that their budgets run out and their leases have successors.
@@ -167,7 +251,8 @@ contract MarketHandler {
         (order.budget, order.segments) = (type(uint64).max, 24);
         (order.maxDurationS, order.minWindow) = (1000, 20);
         order.maxPricePerSegment = type(uint64).max;
-        (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2));
+        (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2) + _ordersRevoked);
+        _lastOrder = order;
         bytes32 digest = escrow.orderDigest(order);
         (uint256 spent,,) = escrow.orderUseOf(digest);
         IEscrowTypes.Source source = IEscrowTypes.Source(seed >> 1 & 1);
@@ -184,6 +269,23 @@ contract MarketHandler {
         return done;
     }
 
+    function revokeOrder(bool bySignature) external {
+        IEscrowTypes.Order memory order = _lastOrder;
+        if (order.renter == address(0)) return;
+        uint256 key = RENTER_KEY + (order.renter == accounts[0] ? 0 : 1);
+        bytes32 digest = escrow.orderDigest(order);
+        bytes memory consent = _sign(key, escrow.revocationDigest(digest));
+        bytes memory data = abi.encodeCall(escrow.revokeOrder, (order, consent));
+        if (_call(bySignature ? address(this) : order.renter, data, "revokeOrder")) {
+            (,, bool isRevoked) = escrow.orderUseOf(digest);
+            vm.assertTrue(isRevoked, "revoked");
+            // The renters go on with new ones.
+            ++_ordersRevoked;
+        }
+        _check(Step.Other);
+    }
+
+    // A4 #6
     function openAgain(uint256 which) external {
         if (_terms.length == 0) return;
         IEscrowTypes.Terms memory terms = _terms[which % _terms.length];
@@ -193,6 +295,7 @@ contract MarketHandler {
         vm.assertTrue(!_call(terms.renter, data, "openAgain"), "no lease opens twice");
     }
 
+    // A4 #32
     function commit(uint256 which, uint16 upTo, bytes32 traceRoot) external {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Active);
@@ -262,6 +365,7 @@ contract MarketHandler {
         _check(Step.Other);
     }
 
+    // A4 #13
     function challenge(uint256 which, uint8 who, uint16 segment) external {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, segment % 3 == 0 ? Wanted.Disputed : Wanted.Pending);
@@ -278,7 +382,9 @@ contract MarketHandler {
                 escrow.challengeFrom, (_terms[i], segment, source, challenger, 0, "")
             );
         }
-        if (!_call(challenger, data, isDemand ? "demand" : "challenge")) return;
+        uint256 value = _valueOf(escrow.challengeBond(_terms[i]));
+        if (bytes4(data) == escrow.challengeFrom.selector) (value, _spender) = (0, challenger);
+        if (!_call(challenger, value, data, isDemand ? "demand" : "challenge")) return;
         vm.assertTrue(before.paid <= segment && segment < before.pending, "challenged segment");
         if (before.status == IEscrowTypes.LeaseStatus.Active) {
             vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "challenged within the window");
@@ -374,6 +480,7 @@ contract MarketHandler {
         _check(Step.Other);
     }
 
+    // A4 #17
     function timeoutDispute(uint256 which) external {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Disputed);
@@ -386,18 +493,30 @@ contract MarketHandler {
         _check(Step.Other);
     }
 
+    // A4 #21
     function withdraw(uint8 who, uint64 amount, bool isAll) external {
         address account = accounts[who % accounts.length];
         uint256 credit = escrow.creditOf(address(token), account);
-        uint256 before = token.balanceOf(account);
+        uint256 before = _balanceOf(account);
         bytes memory data = isAll
             ? abi.encodeCall(escrow.withdrawTo, (address(token), account))
             : abi.encodeCall(escrow.withdraw, (address(token), account, amount));
+        _spender = account;
         if (_call(account, data, "withdraw")) {
             uint256 sent = isAll ? credit : amount;
-            vm.assertEq(token.balanceOf(account), before + sent, "sent");
+            vm.assertEq(_balanceOf(account), before + sent, "sent");
             vm.assertEq(escrow.creditOf(address(token), account), credit - sent, "debited");
         }
+        _check(Step.Withdrawal);
+    }
+
+    /// @dev Of the next few terms that are drawn.
+    function cancelNonces(uint8 who, uint8 ahead) external {
+        uint64 nonce = _nonce + 1 + ahead % 4;
+        bytes memory data = abi.encodeCall(
+            escrow.cancelNonces, (listings[who % 2], nonce >> 8, 1 << (nonce & 255))
+        );
+        _call(_provider(who), data, "cancelNonces");
         _check(Step.Other);
     }
 
@@ -452,8 +571,10 @@ contract MarketHandler {
 
     // ------------------------------------------------------------------------------------ checks
 
+    // A4 #8, A4 #14
     /// @dev No lease may have moved otherwise than this step allows.
     function _check(Step step) private {
+        _checkMoney(step);
         for (uint256 i = 0; i < _terms.length; ++i) {
             IEscrowTypes.Lease memory before = _seen[i];
             IEscrowTypes.Lease memory lease = escrow.leaseOf(_ids[i]);
@@ -477,6 +598,23 @@ contract MarketHandler {
         }
     }
 
+    // A4 #20, A4 #21
+    /// @dev Money leaves by withdrawals alone, and nobody's credit shrinks without its consent.
+    function _checkMoney(Step step) private {
+        uint256 held = _balanceOf(address(escrow));
+        if (step != Step.Withdrawal) vm.assertGe(held, _heldBefore, "nothing is sent");
+        _heldBefore = held;
+        for (uint256 i = 0; i < accounts.length; ++i) {
+            uint256 credit = escrow.creditOf(address(token), accounts[i]);
+            if (accounts[i] != _spender) {
+                vm.assertGe(credit, _creditBefore[accounts[i]], "nobody spends another's credit");
+            }
+            _creditBefore[accounts[i]] = credit;
+        }
+        _spender = address(0);
+    }
+
+    // A4 #6
     function _checkStatus(IEscrowTypes.Lease memory before, IEscrowTypes.Lease memory lease)
         private
         pure
@@ -520,6 +658,7 @@ contract MarketHandler {
         return upTo > lease.paid ? upTo : lease.paid;
     }
 
+    // A4 #33
     /// @dev Commits come in time and not faster than segments can be computed.
     function _checkCommit(uint256 i, IEscrowTypes.Lease memory lease, uint16 upTo) private view {
         IEscrowTypes.Terms memory terms = _terms[i];
@@ -566,6 +705,9 @@ contract MarketHandler {
         terms.firstCommitWithin = 20 + uint32((seed >> 48) % 200);
         terms.maxDuration = 1 + uint32((seed >> 64) % 1000);
         terms.minSegmentSeconds = uint32((seed >> 80) % 8);
+        if ((seed >> 136) % 4 == 0 && _ids.length != 0) {
+            terms.predecessor = _ids[(seed >> 144) % _ids.length];
+        }
         terms.nonce = ++_nonce;
     }
 
@@ -597,6 +739,21 @@ contract MarketHandler {
         while (i < MAX_LEASES && _seen[i].status != IEscrowTypes.LeaseStatus.Closed) ++i;
     }
 
+    function _allowAll(address account) private {
+        if (address(token) == address(0)) return;
+        vm.prank(account);
+        token.approve(address(escrow), type(uint256).max);
+    }
+
+    function _balanceOf(address account) private view returns (uint256) {
+        return address(token) == address(0) ? account.balance : token.balanceOf(account);
+    }
+
+    /// @dev What a call carries with it.
+    function _valueOf(uint256 amount) private view returns (uint256) {
+        return address(token) == address(0) ? amount : 0;
+    }
+
     function _provider(uint8 who) private view returns (address) {
         return accounts[2 + who % 2];
     }
@@ -606,15 +763,23 @@ contract MarketHandler {
         return abi.encodePacked(r, s, v);
     }
 
-    function _call(address caller, bytes memory data, string memory what)
+    function _call(address caller, bytes memory data, string memory what) private returns (bool) {
+        return _call(caller, 0, data, what);
+    }
+
+    function _call(address caller, uint256 value, bytes memory data, string memory what)
         private
         returns (bool done)
     {
         bytes memory result;
         vm.prank(caller);
-        (done, result) = address(escrow).call(data);
-        if (done) ++count[what];
+        (done, result) = address(escrow).call{value: value}(data);
+        if (done) {
+            ++count[what];
+            return true;
+        }
+        _spender = address(0);
         // A refusal has a name; a panic is a mistake of the contract, whoever provoked it.
-        else vm.assertTrue(bytes4(result) != bytes4(0x4e487b71), "no panic");
+        vm.assertTrue(bytes4(result) != bytes4(0x4e487b71), "no panic");
     }
 }

@@ -63,6 +63,7 @@ def check(twin: Twin, seeds: range) -> None:
     assert calls - NOT_CALLED - set(twin.tallies) == set(), "calls that never went through"
 
 
+# A4 #34
 def test_when_anything_is_called_then_model_and_contract_agree(twin: Twin) -> None:
     check(twin, range(10))
 

@@ -1,4 +1,4 @@
-"""The contracts' tests leave nothing out: every event with its arguments, every named attack."""
+"""The contracts' tests leave nothing out: events, functions, named attacks, properties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from contracts.codec import load_artifact
 
-TESTS: Final = Path(__file__).parents[3] / "contracts" / "test"
+ROOT: Final = Path(__file__).parents[3]
+TESTS: Final = ROOT / "contracts" / "test"
+PROPERTIES: Final = range(1, 35)
 CONTRACTS: Final = ("LeaseEscrow", "AuditorRegistry", "ArbiterQuorum")
 # OpenZeppelin declares it for domains that can change; ours cannot.
 NEVER_EMITTED: Final = {"EIP712DomainChanged"}
@@ -30,8 +32,20 @@ ATTACKS: Final = (
     "bondRecycling",
     "deadArbiter",
     "deadAuditors",
+    "orderReplay",
     "reorganisation",
 )
+# The owner's, which take no reentrancy and move nothing.
+OF_THE_OWNER: Final = {
+    "acceptOwnership",
+    "pause",
+    "renounceOwnership",
+    "setAuditPool",
+    "setFee",
+    "setTreasury",
+    "transferOwnership",
+    "unpause",
+}
 
 
 def sources(folder: Path = TESTS) -> str:
@@ -58,3 +72,26 @@ def test_when_an_attack_is_known_then_a_test_carries_its_name(attack: str) -> No
 def test_when_an_event_is_only_mentioned_then_it_does_not_count() -> None:
     text = "emit IEscrowTypes.Opened(id); Opened.selector; _expectEmit(); emit I.Closed(id);"
     assert asserted_events(text) == {"Closed"}
+
+
+def test_when_a_function_changes_state_then_it_is_called_from_within_others() -> None:
+    text = (TESTS / "Reentrancy.t.sol").read_text(encoding="utf-8")
+    called = set(re.findall(r"encodeCall\(escrow\.(\w+),", text))
+    called |= {name for name in ("openFor", "challengeFrom") if f"_{name}Call(" in text}
+    functions = {
+        entry["name"]
+        for entry in load_artifact("LeaseEscrow").abi
+        if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
+    }
+    assert sorted(functions - OF_THE_OWNER - called) == []
+
+
+def test_when_a_property_has_a_number_then_page_and_code_carry_it() -> None:
+    page = (ROOT / "docs" / "escrow" / "properties.md").read_text(encoding="utf-8")
+    assert [int(n) for n in re.findall(r"^\| ([0-9]+) \|", page, re.MULTILINE)] == [*PROPERTIES]
+    model = ROOT / "tests" / "integration" / "contracts" / "test_model.py"
+    code = [*TESTS.rglob("*.sol"), model]
+    marked = {
+        int(n) for path in code for n in re.findall(r"\bA4 #([0-9]+)", path.read_text("utf-8"))
+    }
+    assert sorted(set(PROPERTIES) - marked) == []
