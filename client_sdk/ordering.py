@@ -64,7 +64,7 @@ class Demand:
     max_duration_s: int
     segments: int
     verification: Verification
-    min_stake: int = 0
+    min_bond: int = 0
     audit: Mapping[str, Any] | None = None
     """Who may audit, as the marketplace takes it."""
 
@@ -160,7 +160,7 @@ class Ordering:
             offer=found.offer_id,
             max_price_per_hour=found.offer.price_per_hour,
             budget=demand.budget,
-            min_stake=demand.min_stake,
+            min_bond=demand.min_bond,
             max_duration_s=demand.max_duration_s,
             segments=demand.segments,
             verification=demand.verification.bit,

@@ -265,13 +265,13 @@ def _money(terms: Terms, facts: TermsFacts, policy: Policy) -> Iterator[Finding]
         yield Finding(Rule.FEE, "a larger fee or audit share than offered")
     if facts.verification is not Verification.METERED:
         least = terms.cost * policy.min_bond_bps // BPS
+        least = max(least, order.min_bond, -(-terms.cost * order.min_bond_bps // BPS))
         if terms.bond < least:
             yield Finding(Rule.BOND, f"a bond of {terms.bond}; at least {least} is wanted")
-    if facts.listing is not None:
-        if facts.listing.stake_free < terms.bond:
-            yield Finding(Rule.STAKE, "the provider's free stake does not cover the bond")
-        if facts.listing.stake_total < order.min_stake:
-            yield Finding(Rule.STAKE, "the provider's stake is smaller than the order demands")
+        if terms.audit_bps < order.min_audit_bps:
+            yield Finding(Rule.FEE, f"an audit share below the order's {order.min_audit_bps}/10000")
+    if facts.listing is not None and facts.listing.stake_free < terms.bond:
+        yield Finding(Rule.STAKE, "the provider's free stake does not cover the bond")
     if terms.reserve_segments > policy.max_reserve_segments:
         yield Finding(Rule.RESERVE, f"{terms.reserve_segments} reserve segments")
 

@@ -9,7 +9,6 @@ protocol).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
 from contracts.calls import Call, Contract, View
@@ -17,7 +16,16 @@ from contracts.codec import BadChainData
 from contracts.errors import ContractError, decode_error
 from contracts.events import CloseCause, Event, TermsTuple, decode_event
 from contracts.logs import Log
-from contracts.views import DisputeView, LeaseStatus, LeaseView, ListingView, OrderUse, StakeView
+from contracts.views import (
+    DisputeView,
+    LeaseStatus,
+    LeaseView,
+    ListingView,
+    OrderUse,
+    Reputation,
+    Source,
+    StakeView,
+)
 
 __all__ = [
     "ABI_VERSION",
@@ -34,6 +42,7 @@ __all__ = [
     "ListingView",
     "Log",
     "OrderUse",
+    "Reputation",
     "Source",
     "StakeView",
     "TermsTuple",
@@ -47,13 +56,6 @@ ABI_VERSION: Final = 3
 """Version of the interface these bindings speak; a deployment of another version is refused."""
 
 OrderTuple: TypeAlias = tuple[Any, ...]
-
-
-class Source(IntEnum):
-    """Where an account's money comes from, as the contract numbers it."""
-
-    ALLOWANCE = 0  # its allowance to the escrow
-    CREDIT = 1  # its credit in the escrow
 
 
 class LeaseEscrow(Contract):
@@ -129,7 +131,9 @@ class LeaseEscrow(Contract):
     def open_from(
         self, terms: TermsTuple, signature: bytes, source: int, relay_fee: int, consent: bytes
     ) -> Call:
-        """Open out of the renter's allowance or credit; `consent` is the renter's signature."""
+        """Open out of the renter's allowance, or credit and then allowance; `consent` is the
+        renter's signature.
+        """
         return self._call("openFrom", terms, signature, source, relay_fee, consent)
 
     def open_for(
@@ -138,13 +142,9 @@ class LeaseEscrow(Contract):
         signature: bytes,
         order: OrderTuple,
         order_signature: bytes,
-        source: int,
-        predecessor: Sequence[TermsTuple],
     ) -> Call:
         """Open for a renter under an order that it signed."""
-        return self._call(
-            "openFor", terms, signature, order, order_signature, source, list(predecessor)
-        )
+        return self._call("openFor", terms, signature, order, order_signature)
 
     def revoke_order(self, order: OrderTuple, signature: bytes) -> Call:
         """Void an order; `signature` is the renter's, empty when the renter sends."""
@@ -186,11 +186,14 @@ class LeaseEscrow(Contract):
         segment: int,
         source: int,
         challenger: str,
+        expires_at: int,
         nonce: int,
         consent: bytes,
     ) -> Call:
         """Challenge with a bond out of the challenger's allowance or credit, with its signature."""
-        return self._call("challengeFrom", terms, segment, source, challenger, nonce, consent)
+        return self._call(
+            "challengeFrom", terms, segment, source, challenger, expires_at, nonce, consent
+        )
 
     def demand_data(self, terms: TermsTuple, segment: int, value: int = 0) -> Call:
         """Dispute that the segment's checkpoint can be fetched; `value` as in `challenge`."""
@@ -273,9 +276,11 @@ class LeaseEscrow(Contract):
         return self._view("stopDigest", lease_id, build=bytes)
 
     def challenge_digest(
-        self, lease_id: bytes, segment: int, source: int, nonce: int
+        self, lease_id: bytes, root: bytes, segment: int, source: int, expires_at: int, nonce: int
     ) -> View[bytes]:
-        return self._view("challengeDigest", lease_id, segment, source, nonce, build=bytes)
+        return self._view(
+            "challengeDigest", lease_id, root, segment, source, expires_at, nonce, build=bytes
+        )
 
     def failed_probe_digest(self, lease_id: bytes, report: bytes) -> View[bytes]:
         return self._view("failedProbeDigest", lease_id, report, build=bytes)
@@ -304,6 +309,9 @@ class LeaseEscrow(Contract):
 
     def credit_of(self, token: str, account: str) -> View[int]:
         return self._view("creditOf", token, account, build=int)
+
+    def reputation_of(self, provider: str, token: str) -> View[Reputation]:
+        return self._view("reputationOf", provider, token, build=Reputation)
 
     def accrued_of(self, token: str) -> View[tuple[int, int]]:
         """Fees and audit shares that `collect` has still to move."""

@@ -39,7 +39,7 @@ from contracts.deployments import (
 from contracts.errors import decode_error
 from contracts.rpc import BoundedProvider, RpcUnreachable
 
-DEFAULT_UNBONDING_S: Final = 7 * 24 * 3600
+DEFAULT_UNBONDING_S: Final = 14 * 24 * 3600
 DEFAULT_PAY_DELAY_S: Final = 24 * 3600
 FEE_CAP_WEI: Final = 500 * 10**9
 RECEIPT_TIMEOUT_S: Final = 300.0

@@ -1,4 +1,6 @@
-"""What the views of the escrow return. Amounts are in the token's smallest unit."""
+"""What the views of the escrow return, and numbers that calls take. Amounts are in the token's
+smallest unit.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,13 @@ class LeaseStatus(IntEnum):
     ACTIVE = 1  # money is in escrow; segments are committed and settled
     DISPUTED = 2  # a challenge is open; nothing is paid until it ends
     CLOSED = 3  # escrow is empty, the bond free or slashed
+
+
+class Source(IntEnum):
+    """Where an account's money comes from, as the contract numbers it."""
+
+    ALLOWANCE = 0  # its allowance to the escrow
+    CREDIT = 1  # its credit in the escrow first, then its allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +89,17 @@ class OrderUse:
     spent: int
     segments: int
     is_revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reputation:
+    """What a provider has done in leases of one token."""
+
+    proved: int = 0
+    """Sum of all payments for segments that could be challenged, in the token's smallest unit."""
+    completed: int = 0
+    """Leases with a bond of which every segment was paid."""
+    lost: int = 0
+    """Leases with a bond that the provider did not carry out."""
+    slashed: int = 0
+    """Times that a bond was slashed."""

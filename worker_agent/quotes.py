@@ -105,7 +105,7 @@ def check_order(
     if len(order.verifications) != 1 or not order.verifications <= offer.verifications:
         names = ", ".join(sorted(offer.verifications))
         raise OrderRejected("unsupported", f"This worker carries out: {names}.")
-    if order.min_stake > total_stake:
+    if order.min_bond > total_stake:
         raise OrderRejected("over_budget", f"This worker's stake is {total_stake}.")
     if renter_balance < order.budget:
         raise OrderRejected(

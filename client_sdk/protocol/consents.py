@@ -22,7 +22,7 @@ class Opening(Typed):
     SCHEMA: ClassVar[str] = "gridlease/opening/1"
 
     lease_id: bytes
-    #: Where the money comes from: 0 allowance, 1 credit.
+    #: Where the money comes from: 0 allowance, 1 credit and then allowance.
     source: int
     #: Paid to the sender on top of the cost, in the smallest unit of the lease's token.
     relay_fee: int
@@ -43,14 +43,19 @@ class Challenge(Typed):
     """The signer challenges a segment. Source: ``LeaseEscrow.challengeFrom``."""
 
     EIP712_TYPE: ClassVar[str] = (
-        "Challenge(bytes32 leaseId,uint16 segment,uint8 source,uint64 nonce)"
+        "Challenge(bytes32 leaseId,bytes32 root,uint16 segment,uint8 source,uint40 expiresAt,"
+        "uint64 nonce)"
     )
     SCHEMA: ClassVar[str] = "gridlease/challenge/1"
 
     lease_id: bytes
+    #: The lease's root when it was signed: the consent is for that commit.
+    root: bytes
     segment: int
-    #: Where the bond comes from: 0 allowance, 1 credit.
+    #: Where the bond comes from: 0 allowance, 1 credit and then allowance.
     source: int
+    #: Unix time from which the consent is void.
+    expires_at: int
     #: Makes equal consents different: each is good for one challenge.
     nonce: int
 

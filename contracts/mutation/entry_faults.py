@@ -11,6 +11,8 @@ _ORDERS: Final = "test/OpenFor.t.sol"
 _CONSENTS: Final = "test/Consents.t.sol"
 _CAPACITY: Final = "test/Capacity.t.sol"
 _RESERVE: Final = "test/Reserve.t.sol"
+_FORK: Final = "test/Fork.t.sol"
+_REPUTATION: Final = "test/Reputation.t.sol"
 
 ENTRY_FAULTS: Final = (
     Fault(
@@ -21,9 +23,27 @@ ENTRY_FAULTS: Final = (
     ),
     Fault(
         "credit that is spent is debited",
-        "_debit(token, from, amount);\n        emit CreditSpent",
+        "_debit(token, from, spent);\n        emit CreditSpent",
         "emit CreditSpent",
         _FUNDING,
+    ),
+    Fault(
+        "the rest comes out of the allowance",
+        "if (amount != 0) _pull(token, from, amount);",
+        "if (source == Source.Allowance) _pull(token, from, amount);",
+        _FUNDING,
+    ),
+    Fault(
+        "what credit pays is not taken again",
+        "amount -= _spendCredit(token, from, amount);",
+        "_spendCredit(token, from, amount);",
+        _FUNDING,
+    ),
+    Fault(
+        "an order takes credit first",
+        "_take(Source.Credit, terms.token, terms.renter, cost);",
+        "_take(Source.Allowance, terms.token, terms.renter, cost);",
+        _ORDERS,
     ),
     Fault(
         "consent names the relay fee",
@@ -55,15 +75,176 @@ ENTRY_FAULTS: Final = (
     Fault("an order's budget holds", "if (spent > order.budget)", "if (false)", _ORDERS),
     Fault("an order's segments hold", "if (segments > order.segments)", "if (false)", _ORDERS),
     Fault("what is spent is kept", "used.spent = uint96(spent);", "", _ORDERS),
-    Fault("a predecessor comes back once", "delete _orderOf[id];", "", _ORDERS),
+    Fault("a predecessor is continued once", "delete _orderOf[predecessor];", "", _ORDERS),
     Fault(
-        "a live lease gives nothing back",
-        "if (lease.status != LeaseStatus.Closed) revert PredecessorNotClosed",
+        "a live lease is not continued",
+        "if (status != LeaseStatus.Closed) revert PredecessorNotClosed",
         "if (false) revert PredecessorNotClosed",
         _ORDERS,
     ),
-    Fault("what a dispute split stays spent", "if (lease.flags & SPLIT != 0) return;", "", _ORDERS),
+    Fault(
+        "a predecessor is of the same order",
+        "if (ofOrder != digest) revert",
+        "if (ofOrder == 0) revert",
+        _ORDERS,
+    ),
+    Fault(
+        "unused money of an order comes back",
+        "used.spent -= lease.escrow;",
+        "",
+        _ORDERS,
+    ),
+    Fault(
+        "unused segments of an order come back",
+        "used.segments -= terms.segments - lease.paid;",
+        "",
+        _ORDERS,
+    ),
+    Fault(
+        "what was paid of an order stays spent",
+        "used.segments -= terms.segments - lease.paid;",
+        "used.segments -= terms.segments;",
+        _ORDERS,
+    ),
+    Fault(
+        "a lease of an order is told from others",
+        "_open(terms, signature, ORDERED)",
+        "_open(terms, signature, 0)",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds the bond by the cost",
+        "terms.bond * BPS >= cost * order.minBondBps",
+        "terms.bond * BPS >= order.minBondBps",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds the auditors' share",
+        "terms.auditBps >= order.minAuditBps",
+        "terms.auditBps + 1 >= order.minAuditBps",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds the window from above",
+        "terms.window <= order.maxWindow",
+        "terms.window <= order.maxWindow + 1",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds disputes from above",
+        "terms.disputeTimeout <= order.maxDisputeTimeout",
+        "terms.disputeTimeout <= order.maxDisputeTimeout + 1",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds the first commit",
+        "terms.firstCommitWithin <= order.maxFirstCommit",
+        "terms.firstCommitWithin <= order.maxFirstCommit + 1",
+        _ORDERS,
+    ),
+    Fault(
+        "an order bounds the rate of segments",
+        "terms.minSegmentSeconds >= order.minSegmentSeconds",
+        "terms.minSegmentSeconds + 1 >= order.minSegmentSeconds",
+        _ORDERS,
+    ),
     Fault("a consent is used once", "_used[use] = true;", "", _CONSENTS),
+    Fault(
+        "a consent expires",
+        "block.timestamp >= expiresAt",
+        "block.timestamp > expiresAt",
+        _CONSENTS,
+    ),
+    Fault(
+        "a consent is for one commit",
+        "leaseId, _roots[leaseId], segment, source",
+        "leaseId, bytes32(uint256(_roots[leaseId]) & 0), segment, source",
+        _CONSENTS,
+    ),
+    Fault(
+        "metered terms leave time for a voucher",
+        "terms.window == 0 && terms.commitGrace == 0",
+        "false",
+        "test/Open.t.sol",
+    ),
+    Fault(
+        "nothing is opened on a fork",
+        "_checkHome();\n        uint88 cost",
+        "uint88 cost",
+        _FORK,
+    ),
+    Fault(
+        "nothing is staked on a fork",
+        "_checkHome();\n        _checkToken(token);\n        if (amount",
+        "_checkToken(token);\n        if (amount",
+        _FORK,
+    ),
+    Fault(
+        "nothing is listed on a fork",
+        "_checkHome();\n        _checkToken(token);\n        if (operator",
+        "_checkToken(token);\n        if (operator",
+        _FORK,
+    ),
+    Fault(
+        "digests are the home chain's also in the extension",
+        "_separatorOf(address(this), _homeChainId)",
+        "_separatorOf(address(this), block.chainid)",
+        _FORK,
+    ),
+    Fault(
+        "a new receiver gets nothing of before",
+        "_collectAll();\n        _setTreasury",
+        "_setTreasury",
+        "test/Owner.t.sol",
+    ),
+    Fault(
+        "a new audit pool gets nothing of before",
+        "_collectAll();\n        _setAuditPool",
+        "_setAuditPool",
+        "test/Owner.t.sol",
+    ),
+    Fault(
+        "the unbonding period is bounded",
+        "unbondingPeriod_ == 0 || unbondingPeriod_ > MAX_UNBONDING",
+        "unbondingPeriod_ > MAX_UNBONDING",
+        "test/Owner.t.sol",
+    ),
+    Fault(
+        "vouchers prove nothing",
+        "terms.window == 0 ? 0 : amount",
+        "amount",
+        _REPUTATION,
+    ),
+    Fault(
+        "credit and what was proved are two numbers",
+        "toProvider | proved << 128",
+        "toProvider | proved << 127",
+        _REPUTATION,
+    ),
+    Fault(
+        "a debit leaves what was proved",
+        "_accounts[token][account] -= amount;",
+        "_accounts[token][account] = credit - amount;",
+        _REPUTATION,
+    ),
+    Fault(
+        "only complete leases count as completed",
+        "if (cause == CloseCause.Completed) held",
+        "if (cause != CloseCause.NeverCommitted) held",
+        _REPUTATION,
+    ),
+    Fault(
+        "a slash is counted",
+        "held.slashed = _oneMore(held.slashed);",
+        "",
+        _REPUTATION,
+    ),
+    Fault(
+        "counters do not start again",
+        "return count == type(uint24).max ? count : count + 1;",
+        "unchecked {\n            return count + 1;\n        }",
+        _REPUTATION,
+    ),
     Fault(
         "a stop is the renter's",
         "_checkSignature(terms.renter, _stopDigest(_leaseIdOf(terms)), signature);",

@@ -40,7 +40,7 @@ contract ExtensionTest is EscrowTest {
             abi.encodeCall(direct.rejectMachine, (terms, 0, "")),
             abi.encodeCall(direct.ruleLate, (terms, 0)),
             abi.encodeCall(
-                direct.challengeFrom, (terms, 0, IEscrowTypes.Source.Credit, OTHER, 1, "")
+                direct.challengeFrom, (terms, 0, IEscrowTypes.Source.Credit, OTHER, 0, 1, "")
             ),
             abi.encodeCall(direct.withdrawTo, (address(token), PROVIDER))
         ];

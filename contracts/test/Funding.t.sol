@@ -16,7 +16,8 @@ import {vm} from "./utils/Vm.sol";
 // └── when all is well: anybody should open, and get the relay fee
 // openFrom
 // ├── when the caller is somebody else without consent, or with another's: it should revert
-// ├── given too little credit: it should revert
+// ├── given too little credit: it should take the rest from the allowance
+// ├── given too little of both, or coins and too little credit: it should revert
 // ├── when the renter calls: it should open out of credit or allowance
 // └── when anybody calls with consent: it should open, pay the relay fee, and do so once
 // the chain's own coin
@@ -146,16 +147,61 @@ contract FundingTest is EscrowTest {
         }
     }
 
-    function test_openFrom_givenTooLittleCredit_reverts() external {
+    /// @dev Anybody may send an account its credit; that must not make its calls fail.
+    function test_openFrom_givenCreditThatWasSentOut_takesTheAllowance() external {
+        _earnCredit();
+        vm.prank(STRANGER);
+        escrow.withdrawTo(address(token), renter);
+        uint256 before = token.balanceOf(renter);
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.nonce = 2;
+        bytes memory signature = _sign(terms);
+        vm.prank(renter);
+        escrow.openFrom(terms, signature, IEscrowTypes.Source.Credit, 0, "");
+        vm.assertEq(token.balanceOf(renter), before - COST, "balance");
+    }
+
+    function test_openFrom_givenTooLittleCredit_takesTheRestFromTheAllowance() external {
         uint256 credit = _earnCredit();
+        _allow(SEGMENTS);
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.nonce = 2;
+        terms.pricePerSegment = PRICE + 1;
+        bytes memory signature = _sign(terms);
+        uint256 before = token.balanceOf(renter);
+        _expectEmit();
+        emit IEscrowTypes.CreditSpent(address(token), renter, credit);
+        vm.prank(renter);
+        bytes32 leaseId = escrow.openFrom(terms, signature, IEscrowTypes.Source.Credit, 0, "");
+        vm.assertEq(escrow.creditOf(address(token), renter), 0, "credit");
+        vm.assertEq(token.balanceOf(renter), before - SEGMENTS, "balance");
+        vm.assertEq(escrow.leaseOf(leaseId).escrow, COST + SEGMENTS, "escrow");
+    }
+
+    function test_openFrom_givenTooLittleOfBoth_reverts() external {
+        _earnCredit();
+        _allow(SEGMENTS - 1);
         IEscrowTypes.Terms memory terms = _terms();
         terms.nonce = 2;
         terms.pricePerSegment = PRICE + 1;
         bytes memory signature = _sign(terms);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IEscrowTypes.CreditTooLow.selector, token, renter, COST + SEGMENTS, credit
+            abi.encodeWithSignature(
+                "ERC20InsufficientAllowance(address,uint256,uint256)",
+                escrow,
+                SEGMENTS - 1,
+                SEGMENTS
             )
+        );
+        vm.prank(renter);
+        escrow.openFrom(terms, signature, IEscrowTypes.Source.Credit, 0, "");
+    }
+
+    function test_openFrom_givenCoinAndTooLittleCredit_reverts() external {
+        IEscrowTypes.Terms memory terms = _coinMarket();
+        bytes memory signature = _sign(terms);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrowTypes.CreditTooLow.selector, address(0), renter, COST, 0)
         );
         vm.prank(renter);
         escrow.openFrom(terms, signature, IEscrowTypes.Source.Credit, 0, "");

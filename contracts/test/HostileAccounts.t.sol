@@ -166,7 +166,7 @@ contract HostileAccountsTest is ConsentTest {
         );
         terms.nonce = 2;
         IEscrowTypes.Order memory order = _order();
-        (order.renter, order.minStake) = (wallet, 0);
+        (order.renter, order.minBond, order.minBondBps) = (wallet, 0, 0);
         calls[1] = _openForCall(terms, _sign(terms), order, _signOrder(order));
         digest = escrow.revocationDigest(escrow.orderDigest(order));
         calls[2] = abi.encodeCall(escrow.revokeOrder, (order, _signature(RENTER_KEY, digest)));

@@ -31,7 +31,10 @@ import {vm} from "./utils/Vm.sol";
 // - Fraud is ruled at most once for a lease, also after its end; a late ruling takes at most the
 //   bond, and nothing that backs a live lease. (handler)
 // - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
-// - An order never pays for more than its budget and its segments. (handler)
+// - An order never pays for more than its budget and its segments (handler), and is used by exactly
+//   what its closed leases were paid and what its live ones may cost.
+// - Reputation is the sum of what was paid for segments that could be challenged, and counts
+//   exactly the leases with a bond that completed, and those that were slashed.
 // - A listing's places are taken by live leases only, and are all free in the end.
 // - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
 //   unpaid segment in its window; rulings come before, timeouts after the arbiter's time. (handler)
@@ -75,6 +78,8 @@ abstract contract MarketInvariants is EscrowTest {
         _checkConservation();
         _checkLeases();
         _checkPlaces();
+        _checkOrders();
+        _checkReputation();
     }
 
     function afterInvariant() external {
@@ -124,6 +129,8 @@ abstract contract MarketInvariants is EscrowTest {
         }
         _checkConservation();
         _checkLeases();
+        _checkOrders();
+        _checkReputation();
         _drain();
     }
 
@@ -198,6 +205,38 @@ abstract contract MarketInvariants is EscrowTest {
                 if (_handler.termsOf(i).listingId == listing) ++live;
             }
             vm.assertLe(escrow.listingOf(listing).live, live, "counted leases are live");
+        }
+    }
+
+    /// @dev An order is used by what its closed leases were paid, and by all of its live ones.
+    function _checkOrders() private view {
+        for (uint256 j = 0; j < _handler.numOrders(); ++j) {
+            bytes32 digest = _handler.orders(j);
+            uint256 money = _handler.usedMoney(digest);
+            uint256 segments = _handler.usedSegments(digest);
+            for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+                bytes32 id = _handler.leaseId(i);
+                if (_handler.orderOf(id) != digest) continue;
+                IEscrowTypes.Lease memory lease = escrow.leaseOf(id);
+                if (lease.status == IEscrowTypes.LeaseStatus.Closed) continue;
+                // What was paid of it is counted already.
+                money += lease.escrow;
+                segments += _handler.termsOf(i).segments;
+            }
+            (uint256 spent, uint256 used,) = escrow.orderUseOf(digest);
+            vm.assertEq(spent, money, "spent of an order");
+            vm.assertEq(used, segments, "segments of an order");
+        }
+    }
+
+    function _checkReputation() private view {
+        for (uint256 i = 2; i < 4; ++i) {
+            address provider = _handler.accounts(i);
+            (uint256 proved, uint256 completed,, uint256 slashed) =
+                escrow.reputationOf(provider, address(token));
+            vm.assertEq(proved, _handler.proved(provider), "proved");
+            vm.assertEq(completed, _handler.completed(provider), "completed");
+            vm.assertEq(slashed, _handler.slashed(provider), "slashed");
         }
     }
 

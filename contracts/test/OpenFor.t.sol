@@ -10,18 +10,16 @@ import {vm} from "./utils/Vm.sol";
 // ├── when the order is not signed by its renter: it should revert
 // ├── when the terms break one of its caps: it should revert and name the cap
 // ├── when budget or segments of all its leases would be exceeded: it should revert
-// ├── when all is well: anybody should open, from allowance or credit, and emit OrderUsed
+// ├── when all is well: anybody should open, from credit and then allowance, and emit OrderUsed
+// ├── given leases that end, however they do: what they did not use should come back
 // └── given a predecessor
-//     ├── when its terms are missing, or others, or it is of another order: it should revert
+//     ├── when it is of another order, or of none: it should revert
 //     ├── when it still lives: it should revert
-//     ├── when it is closed: what it did not use should come back, once
-//     └── when a dispute split it: nothing should come back
+//     └── when it is closed: one lease should continue it
 // revokeOrder
 // ├── when the caller is somebody else without the renter's signature: it should revert
 // └── when all is well: it should void the order, once
 contract OpenForTest is EscrowTest {
-    IEscrowTypes.Terms[] private _none;
-
     // ---------------------------------------------------------------------------------- refusals
 
     function test_openFor_givenOrderForTheRenterAlone_reverts() external {
@@ -56,9 +54,7 @@ contract OpenForTest is EscrowTest {
         vm.expectRevert(
             abi.encodeWithSelector(IEscrowTypes.SignatureInvalid.selector, renter, digest)
         );
-        escrow.openFor(
-            _terms(), signature, order, orderSignature, IEscrowTypes.Source.Allowance, _none
-        );
+        escrow.openFor(_terms(), signature, order, orderSignature);
     }
 
     function test_openFor_whenTermsAreOfSomethingElse_reverts() external {
@@ -74,27 +70,67 @@ contract OpenForTest is EscrowTest {
         }
     }
 
+    /// @dev Each of these caps is met exactly by the terms of these tests: one less breaks it.
     function test_openFor_whenTermsBreakACap_reverts() external {
-        for (uint256 i = 5; i < 10; ++i) {
-            IEscrowTypes.Order memory order = _order();
+        for (uint256 i = 5; i < uint256(type(IEscrowTypes.OrderRule).max); ++i) {
             IEscrowTypes.OrderRule rule = IEscrowTypes.OrderRule(i);
-            if (rule == IEscrowTypes.OrderRule.HardwareClass) order.hardwareClass = "other";
-            if (rule == IEscrowTypes.OrderRule.PricePerSegment) {
-                order.maxPricePerSegment = PRICE - 1;
-            }
-            if (rule == IEscrowTypes.OrderRule.Bond) order.minStake = BOND + 1;
-            if (rule == IEscrowTypes.OrderRule.MaxDuration) order.maxDurationS = MAX_DURATION - 1;
-            if (rule == IEscrowTypes.OrderRule.Window) order.minWindow = WINDOW + 1;
-            _expectBroken(order, rule);
+            if (rule == IEscrowTypes.OrderRule.MinDisputeTimeout) continue;
+            if (rule == IEscrowTypes.OrderRule.MinBondBps) continue;
+            _expectBroken(_tightened(_order(), rule), rule);
         }
+        _openFor(_terms(), _order());
+    }
+
+    function _tightened(IEscrowTypes.Order memory order, IEscrowTypes.OrderRule rule)
+        private
+        pure
+        returns (IEscrowTypes.Order memory)
+    {
+        if (rule == IEscrowTypes.OrderRule.HardwareClass) order.hardwareClass = "other";
+        if (rule == IEscrowTypes.OrderRule.PricePerSegment) --order.maxPricePerSegment;
+        if (rule == IEscrowTypes.OrderRule.MinBond) ++order.minBond;
+        if (rule == IEscrowTypes.OrderRule.MinAuditBps) ++order.minAuditBps;
+        return _tightenedPeriod(order, rule);
+    }
+
+    function _tightenedPeriod(IEscrowTypes.Order memory order, IEscrowTypes.OrderRule rule)
+        private
+        pure
+        returns (IEscrowTypes.Order memory)
+    {
+        if (rule == IEscrowTypes.OrderRule.MaxDuration) --order.maxDurationS;
+        if (rule == IEscrowTypes.OrderRule.MinWindow) ++order.minWindow;
+        if (rule == IEscrowTypes.OrderRule.MaxWindow) --order.maxWindow;
+        if (rule == IEscrowTypes.OrderRule.MaxDisputeTimeout) --order.maxDisputeTimeout;
+        if (rule == IEscrowTypes.OrderRule.MaxFirstCommit) --order.maxFirstCommit;
+        if (rule == IEscrowTypes.OrderRule.MinSegmentSeconds) ++order.minSegmentSeconds;
+        return order;
+    }
+
+    /// @dev The bond rises with the cost: one segment more needs a larger one.
+    function test_openFor_whenBondDoesNotCoverTheCost_reverts() external {
+        IEscrowTypes.Order memory order = _order();
+        (order.budget, order.segments) = (uint96(2 * COST), 2 * SEGMENTS);
+        (order.minBond, order.minBondBps) = (0, 60_000);
+        bytes memory reason = abi.encodeWithSelector(
+            IEscrowTypes.TermsOutsideOrder.selector, IEscrowTypes.OrderRule.MinBondBps
+        );
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.bond = uint96(6 * COST) - 1;
+        _expectRefusal(terms, order, reason);
+        terms.bond = uint96(6 * COST);
+        terms.segments = SEGMENTS + 1;
+        _expectRefusal(terms, order, reason);
+        terms.segments = SEGMENTS;
+        _openFor(terms, order);
     }
 
     function test_openFor_whenArbiterHasNoTime_reverts() external {
         IEscrowTypes.Terms memory terms = _terms();
         terms.disputeTimeout = WINDOW - 1;
-        _expectBrokenBy(terms, IEscrowTypes.OrderRule.DisputeTimeout);
+        _expectBrokenBy(terms, IEscrowTypes.OrderRule.MinDisputeTimeout);
         terms.disputeTimeout = WINDOW;
-        _openFor(terms, _order(), _none);
+        _openFor(terms, _order());
     }
 
     function test_openFor_whenGraceIsLongerThanWindow_reverts() external {
@@ -102,7 +138,7 @@ contract OpenForTest is EscrowTest {
         terms.commitGrace = WINDOW + 1;
         _expectBrokenBy(terms, IEscrowTypes.OrderRule.CommitGrace);
         terms.commitGrace = WINDOW;
-        _openFor(terms, _order(), _none);
+        _openFor(terms, _order());
     }
 
     function test_openFor_whenOrderHasNoPriceForASegment_reverts() external {
@@ -127,7 +163,7 @@ contract OpenForTest is EscrowTest {
         );
         order.budget = uint96(2 * COST - 1);
         order.segments = 2 * SEGMENTS;
-        _openFor(_terms(), order, _none);
+        _openFor(_terms(), order);
         IEscrowTypes.Terms memory second = _terms();
         second.nonce = 2;
         _expectRefusal(
@@ -141,7 +177,7 @@ contract OpenForTest is EscrowTest {
         IEscrowTypes.Order memory order = _order();
         order.budget = uint96(10 * COST);
         order.segments = 2 * SEGMENTS - 1;
-        _openFor(_terms(), order, _none);
+        _openFor(_terms(), order);
         IEscrowTypes.Terms memory second = _terms();
         second.nonce = 2;
         _expectRefusal(
@@ -168,26 +204,90 @@ contract OpenForTest is EscrowTest {
         _expectEmit();
         emit IEscrowTypes.OrderUsed(digest, leaseId, uint96(COST), SEGMENTS);
         vm.prank(caller);
-        escrow.openFor(
-            terms, signature, order, orderSignature, IEscrowTypes.Source.Allowance, _none
-        );
+        escrow.openFor(terms, signature, order, orderSignature);
         vm.assertEq(token.balanceOf(renter), before - COST, "paid by the renter");
         _assertUse(digest, COST, SEGMENTS, false);
     }
 
-    function test_openFor_givenCredit_spendsIt() external {
+    function test_openFor_givenCredit_spendsItFirst() external {
         IEscrowTypes.Terms memory terms = _terms();
+        terms.segments = 4;
         _open(terms);
         _close(PROVIDER, terms);
+        terms = _terms();
         terms.nonce = 2;
         IEscrowTypes.Order memory order = _order();
         bytes memory signature = _sign(terms);
         bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
+        uint256 before = token.balanceOf(renter);
         _expectEmit();
-        emit IEscrowTypes.CreditSpent(address(token), renter, COST);
+        emit IEscrowTypes.CreditSpent(address(token), renter, 4 * uint256(PRICE));
         vm.prank(STRANGER);
-        escrow.openFor(terms, signature, order, orderSignature, IEscrowTypes.Source.Credit, _none);
+        escrow.openFor(terms, signature, order, orderSignature);
         vm.assertEq(_credits().renter, 0, "credit");
+        vm.assertEq(token.balanceOf(renter), before - 6 * uint256(PRICE), "the rest");
+    }
+
+    /// @dev Leases that end at once must not pump the renter's allowance into credit.
+    function test_openFor_givenLeasesThatEndAtOnce_takesNoMoreThanOneFromTheAllowance() external {
+        uint256 before = token.balanceOf(renter);
+        for (uint64 i = 1; i <= 5; ++i) {
+            IEscrowTypes.Terms memory terms = _terms();
+            terms.nonce = i;
+            _openFor(terms, _order());
+            _close(PROVIDER, terms);
+        }
+        vm.assertEq(token.balanceOf(renter), before - COST, "out of the allowance once");
+        vm.assertEq(_credits().renter, COST, "all of it is there");
+    }
+
+    /// @dev Ten leases of one segment, each given up at once, must not use the order up.
+    function test_openFor_givenLeasesThatUsedNothing_opensAllTheSame() external {
+        IEscrowTypes.Order memory order = _order();
+        for (uint64 i = 1; i <= 10; ++i) {
+            IEscrowTypes.Terms memory small = _terms();
+            (small.segments, small.nonce) = (1, 100 + i);
+            _openFor(small, order);
+            _close(PROVIDER, small);
+        }
+        _assertUse(escrow.orderDigest(order), 0, 0, false);
+        _openFor(_terms(), order);
+        _assertUse(escrow.orderDigest(order), COST, SEGMENTS, false);
+    }
+
+    function test_close_givenLeaseOfAnOrder_givesBackAndEmits(uint16 paid) external {
+        paid = paid % SEGMENTS;
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes32 digest = escrow.orderDigest(_order());
+        bytes32 leaseId = _openFor(terms, _order());
+        vm.warp(START + 50);
+        if (paid != 0 && paid <= 5) _commit(terms, paid);
+        else paid = 0;
+        vm.warp(START + 50 + WINDOW);
+        _expectEmit();
+        emit IEscrowTypes.OrderUsed(digest, leaseId, uint96(paid * PRICE), paid);
+        _close(PROVIDER, terms);
+        _assertUse(digest, paid * uint256(PRICE), paid, false);
+    }
+
+    function test_settle_givenLeaseOfAnOrderThatCompletes_keepsItSpent() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        _openFor(terms, _order());
+        vm.warp(START + 50);
+        _commit(terms, 5);
+        vm.warp(START + 150);
+        _commit(terms, SEGMENTS);
+        vm.warp(START + 150 + WINDOW);
+        escrow.settle(terms);
+        _assertUse(escrow.orderDigest(_order()), COST, SEGMENTS, false);
+    }
+
+    function test_close_givenRevokedOrder_staysRevoked() external {
+        _openFor(_terms(), _order());
+        vm.prank(renter);
+        escrow.revokeOrder(_order(), "");
+        _close(PROVIDER, _terms());
+        _assertUse(escrow.orderDigest(_order()), 0, 0, true);
     }
 
     // ------------------------------------------------------------------------------ predecessors
@@ -210,21 +310,28 @@ contract OpenForTest is EscrowTest {
         vm.assertTrue(_status(_open(second)) == IEscrowTypes.LeaseStatus.Active, "active");
     }
 
-    function test_openFor_givenClosedPredecessor_usesTheRestOnce() external {
+    function test_openFor_givenClosedPredecessor_continuesItOnce() external {
         (IEscrowTypes.Terms memory first, IEscrowTypes.Order memory order) = _failedLease(4);
-        IEscrowTypes.Terms memory second = _successor(first, SEGMENTS - 4, 2);
-        _openFor(second, order, _one(first));
-        // Ten segments in all: four paid by the first, six held by the second.
-        _assertUse(escrow.orderDigest(order), COST, SEGMENTS, false);
-        IEscrowTypes.Terms memory third = _successor(first, 1, 3);
+        IEscrowTypes.Terms memory second = _successor(first, SEGMENTS - 5, 2);
+        _openFor(second, order);
+        // Ten segments in all: four paid by the first, five held by the second.
+        _assertUse(escrow.orderDigest(order), COST - PRICE, SEGMENTS - 1, false);
         _expectRefusal(
-            third,
+            _successor(first, 1, 3),
             order,
             abi.encodeWithSelector(
                 IEscrowTypes.PredecessorOfOtherOrder.selector, second.predecessor, bytes32(0)
-            ),
-            _one(first)
+            )
         );
+    }
+
+    function test_openFor_givenContinuedPredecessor_continuesItsSuccessor() external {
+        (IEscrowTypes.Terms memory first, IEscrowTypes.Order memory order) = _failedLease(4);
+        IEscrowTypes.Terms memory second = _successor(first, SEGMENTS - 4, 2);
+        _openFor(second, order);
+        _close(PROVIDER, second);
+        _openFor(_successor(second, SEGMENTS - 4, 3), order);
+        _assertUse(escrow.orderDigest(order), COST, SEGMENTS, false);
     }
 
     function test_openFor_givenClosedPredecessor_takesNoMoreThanTheRest() external {
@@ -232,14 +339,13 @@ contract OpenForTest is EscrowTest {
         _expectRefusal(
             _successor(first, SEGMENTS - 3, 2),
             order,
-            abi.encodeWithSelector(IEscrowTypes.BudgetExceeded.selector, COST + PRICE, COST),
-            _one(first)
+            abi.encodeWithSelector(IEscrowTypes.BudgetExceeded.selector, COST + PRICE, COST)
         );
     }
 
     function test_openFor_givenLivePredecessor_reverts() external {
         IEscrowTypes.Order memory order = _order();
-        bytes32 leaseId = _openFor(_terms(), order, _none);
+        bytes32 leaseId = _openFor(_terms(), order);
         _expectRefusal(
             _successor(_terms(), 1, 2),
             order,
@@ -247,30 +353,7 @@ contract OpenForTest is EscrowTest {
                 IEscrowTypes.PredecessorNotClosed.selector,
                 leaseId,
                 IEscrowTypes.LeaseStatus.Active
-            ),
-            _one(_terms())
-        );
-    }
-
-    function test_openFor_givenPredecessorWithoutItsTerms_reverts() external {
-        (IEscrowTypes.Terms memory first, IEscrowTypes.Order memory order) = _failedLease(4);
-        IEscrowTypes.Terms memory second = _successor(first, 1, 2);
-        _expectRefusal(
-            second,
-            order,
-            abi.encodeWithSelector(IEscrowTypes.PredecessorMissing.selector, second.predecessor)
-        );
-        IEscrowTypes.Terms memory other = _terms();
-        other.nonce = 77;
-        _expectRefusal(
-            second,
-            order,
-            abi.encodeWithSelector(
-                IEscrowTypes.PredecessorDiffers.selector,
-                second.predecessor,
-                escrow.leaseIdOf(other)
-            ),
-            _one(other)
+            )
         );
     }
 
@@ -284,23 +367,44 @@ contract OpenForTest is EscrowTest {
             order,
             abi.encodeWithSelector(
                 IEscrowTypes.PredecessorOfOtherOrder.selector, second.predecessor, digest
-            ),
-            _one(first)
+            )
         );
     }
 
-    function test_openFor_givenPredecessorThatADisputeSplit_givesNothingBack() external {
+    function test_openFor_givenPredecessorOfTheRenterItself_reverts() external {
+        _open(_terms());
+        _close(PROVIDER, _terms());
+        IEscrowTypes.Terms memory second = _successor(_terms(), 1, 2);
+        _expectRefusal(
+            second,
+            _order(),
+            abi.encodeWithSelector(
+                IEscrowTypes.PredecessorOfOtherOrder.selector, second.predecessor, bytes32(0)
+            )
+        );
+    }
+
+    /// @dev What the split paid stays spent; its segments count as not done.
+    function test_timeoutDispute_givenLeaseOfAnOrder_givesBackTheRefund() external {
         IEscrowTypes.Order memory order = _order();
-        order.budget = uint96(2 * COST);
-        order.segments = 2 * SEGMENTS;
-        _openFor(_terms(), order, _none);
+        _openFor(_terms(), order);
         vm.warp(START + 50);
         _commit(_terms(), 4);
-        _challenge(CHALLENGER, _terms(), 2);
+        _challenge(CHALLENGER, _terms(), 3);
         vm.warp(START + 50 + DISPUTE_TIMEOUT);
         escrow.timeoutDispute(_terms());
-        _openFor(_successor(_terms(), 1, 2), order, _one(_terms()));
-        _assertUse(escrow.orderDigest(order), COST + PRICE, SEGMENTS + 1, false);
+        _assertUse(escrow.orderDigest(order), 3 * uint256(PRICE) / 2, 0, false);
+        vm.assertEq(_credits().renter, COST - 3 * uint256(PRICE) / 2, "refund");
+    }
+
+    function test_rule_givenFraudInLeaseOfAnOrder_givesBackTheRefund() external {
+        IEscrowTypes.Order memory order = _order();
+        _openFor(_terms(), order);
+        vm.warp(START + 50);
+        _commit(_terms(), 4);
+        _challenge(CHALLENGER, _terms(), 3);
+        _rule(_terms(), true, 3);
+        _assertUse(escrow.orderDigest(order), 3 * uint256(PRICE), 3, false);
     }
 
     // --------------------------------------------------------------------------------- revocation
@@ -345,10 +449,16 @@ contract OpenForTest is EscrowTest {
             maxPricePerHour: 1,
             maxPricePerSegment: PRICE,
             budget: uint96(COST),
-            minStake: BOND,
+            minBond: BOND,
+            minBondBps: 10_000,
+            minAuditBps: AUDIT_BPS,
+            segments: SEGMENTS,
             maxDurationS: MAX_DURATION,
             minWindow: WINDOW,
-            segments: SEGMENTS,
+            maxWindow: WINDOW,
+            maxDisputeTimeout: DISPUTE_TIMEOUT,
+            maxFirstCommit: FIRST_COMMIT,
+            minSegmentSeconds: MIN_SEGMENT,
             verification: 1,
             expiresAt: uint40(START + 900),
             nonce: 1
@@ -361,7 +471,7 @@ contract OpenForTest is EscrowTest {
         returns (IEscrowTypes.Terms memory terms, IEscrowTypes.Order memory order)
     {
         (terms, order) = (_terms(), _order());
-        _openFor(terms, order, _none);
+        _openFor(terms, order);
         vm.warp(START + 50);
         _commit(terms, paid);
         vm.warp(START + 50 + WINDOW);
@@ -378,26 +488,14 @@ contract OpenForTest is EscrowTest {
         (terms.segments, terms.nonce) = (segments, nonce);
     }
 
-    function _one(IEscrowTypes.Terms memory terms)
+    function _openFor(IEscrowTypes.Terms memory terms, IEscrowTypes.Order memory order)
         private
-        pure
-        returns (IEscrowTypes.Terms[] memory all)
+        returns (bytes32)
     {
-        all = new IEscrowTypes.Terms[](1);
-        all[0] = terms;
-    }
-
-    function _openFor(
-        IEscrowTypes.Terms memory terms,
-        IEscrowTypes.Order memory order,
-        IEscrowTypes.Terms[] memory predecessor
-    ) private returns (bytes32) {
         bytes memory signature = _sign(terms);
         bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
         vm.prank(STRANGER);
-        return escrow.openFor(
-            terms, signature, order, orderSignature, IEscrowTypes.Source.Allowance, predecessor
-        );
+        return escrow.openFor(terms, signature, order, orderSignature);
     }
 
     function _expectRefusal(
@@ -405,22 +503,11 @@ contract OpenForTest is EscrowTest {
         IEscrowTypes.Order memory order,
         bytes memory reason
     ) private {
-        _expectRefusal(terms, order, reason, _none);
-    }
-
-    function _expectRefusal(
-        IEscrowTypes.Terms memory terms,
-        IEscrowTypes.Order memory order,
-        bytes memory reason,
-        IEscrowTypes.Terms[] memory predecessor
-    ) private {
         bytes memory signature = _sign(terms);
         bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
         vm.expectRevert(reason);
         vm.prank(STRANGER);
-        escrow.openFor(
-            terms, signature, order, orderSignature, IEscrowTypes.Source.Allowance, predecessor
-        );
+        escrow.openFor(terms, signature, order, orderSignature);
     }
 
     function _expectBroken(IEscrowTypes.Order memory order, IEscrowTypes.OrderRule rule) private {

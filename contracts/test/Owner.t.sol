@@ -4,15 +4,17 @@ pragma solidity 0.8.37;
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {ILeaseEscrow} from "../src/interfaces/ILeaseEscrow.sol";
 import {EscrowTest} from "./utils/EscrowTest.sol";
-import {IOwnable} from "./utils/Interfaces.sol";
+import {IOwnable, ITestToken} from "./utils/Interfaces.sol";
 import {Vm, vm} from "./utils/Vm.sol";
 
 // constructor
-// ├── when an address is missing, the fee too high or the list of tokens too long: it should revert
+// ├── when an address is missing, the fee too high, the list of tokens too long or the period out
+// │   of range: it should revert
 // └── when all is well: it should set and emit everything, a token named twice once
 // setFee, setTreasury, setAuditPool, pause, unpause
 // ├── when the caller is not the owner: it should revert
 // ├── when the value breaks a rule: it should revert
+// ├── given shares that accrued: a new receiver should leave them to the old ones
 // └── when all is well: it should set and emit it
 // pause
 // └── it should stop open and list, and none of the ways out
@@ -23,16 +25,25 @@ contract OwnerTest is EscrowTest {
         address[] memory tokens = new address[](1);
         tokens[0] = address(token);
         bytes memory missing = abi.encodeWithSelector(IEscrowTypes.AddressMissing.selector);
-        _expectNoDeployment(abi.encode(OWNER, address(0), AUDIT_POOL, 0, tokens, 0), missing);
-        _expectNoDeployment(abi.encode(OWNER, TREASURY, address(0), 0, tokens, 0), missing);
+        _expectNoDeployment(abi.encode(OWNER, address(0), AUDIT_POOL, 0, tokens, 1), missing);
+        _expectNoDeployment(abi.encode(OWNER, TREASURY, address(0), 0, tokens, 1), missing);
         _expectNoDeployment(
-            abi.encode(OWNER, TREASURY, AUDIT_POOL, 1001, tokens, 0),
+            abi.encode(OWNER, TREASURY, AUDIT_POOL, 1001, tokens, 1),
             abi.encodeWithSelector(IEscrowTypes.FeeTooHigh.selector, 1001, 1000)
         );
         _expectNoDeployment(
-            abi.encode(OWNER, TREASURY, AUDIT_POOL, 0, new address[](17), 0),
+            abi.encode(OWNER, TREASURY, AUDIT_POOL, 0, new address[](17), 1),
             abi.encodeWithSelector(IEscrowTypes.TooManyTokens.selector, 17, 16)
         );
+        uint32[2] memory periods = [0, uint32(180 days) + 1];
+        for (uint256 i = 0; i < periods.length; ++i) {
+            _expectNoDeployment(
+                abi.encode(OWNER, TREASURY, AUDIT_POOL, 0, tokens, periods[i]),
+                abi.encodeWithSelector(
+                    IEscrowTypes.UnbondingPeriodOutOfRange.selector, periods[i], 180 days
+                )
+            );
+        }
     }
 
     function test_constructor_whenAllIsWell_setsAndEmits() external {
@@ -131,6 +142,42 @@ contract OwnerTest is EscrowTest {
         _assertCredits(
             Credits({renter: 0, provider: a, treasury: 0, auditPool: 0, challenger: c, other: b})
         );
+    }
+
+    /// @dev A new receiver gets nothing of what was earned before it was named, in any token.
+    function test_setReceivers_creditTheOldOnesFirst(bool isTreasury) external {
+        vm.prank(PROVIDER);
+        listingId = escrow.list(CLASS, address(secondToken), 1, operator, DOCUMENT);
+        _payVoucher(secondToken, 0);
+        vm.prank(PROVIDER);
+        listingId = escrow.list(CLASS, address(token), 1, operator, DOCUMENT);
+        _payVoucher(token, 1);
+        (, uint256 b, uint256 c) = _split(PRICE);
+        _expectEmit();
+        emit IEscrowTypes.Collected(address(token), TREASURY, b, AUDIT_POOL, c);
+        _expectEmit();
+        emit IEscrowTypes.Collected(address(secondToken), TREASURY, b, AUDIT_POOL, c);
+        vm.prank(OWNER);
+        if (isTreasury) escrow.setTreasury(OTHER);
+        else escrow.setAuditPool(OTHER);
+        ITestToken[2] memory tokens = [token, secondToken];
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.assertEq(escrow.creditOf(address(tokens[i]), TREASURY), b, "treasury");
+            vm.assertEq(escrow.creditOf(address(tokens[i]), AUDIT_POOL), c, "audit pool");
+            vm.assertEq(escrow.creditOf(address(tokens[i]), OTHER), 0, "new receiver");
+            (uint256 fees, uint256 auditShares) = escrow.accruedOf(address(tokens[i]));
+            vm.assertEq(fees + auditShares, 0, "accrued");
+        }
+    }
+
+    function _payVoucher(ITestToken paidIn, uint96 bond) private {
+        IEscrowTypes.Terms memory terms = _meteredTerms();
+        (terms.token, terms.bond, terms.listingId) = (address(paidIn), bond, listingId);
+        paidIn.mint(renter, COST);
+        vm.prank(renter);
+        paidIn.approve(address(escrow), type(uint256).max);
+        _open(terms);
+        escrow.settleVoucher(terms, 1, _voucher(terms, 1));
     }
 
     // ------------------------------------------------------------------------------------- pause

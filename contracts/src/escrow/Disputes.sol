@@ -31,16 +31,18 @@ abstract contract Disputes is Stakes {
         uint16 segment,
         Source source,
         address challenger,
+        uint40 expiresAt,
         uint64 nonce,
         bytes calldata consent
     ) external onlyEscrow nonReentrant {
         bytes32 leaseId = _leaseIdOf(terms);
         if (msg.sender != challenger) {
-            bytes32 digest = _challengeDigest(leaseId, segment, source, nonce);
-            bytes32 use = keccak256(abi.encode(challenger, digest));
-            if (_used[use]) revert ConsentUsed(challenger, digest);
-            _used[use] = true;
-            _checkSignature(challenger, digest, consent);
+            if (block.timestamp >= expiresAt) revert ConsentExpired(block.timestamp, expiresAt);
+            // Of this commit: what a later one says of the segment, the challenger has not seen.
+            bytes32 digest = LeaseTypes.hashChallenge(
+                leaseId, _roots[leaseId], segment, source, expiresAt, nonce
+            );
+            _useConsent(challenger, _hashTypedDataV4(digest), consent);
         }
         uint256 bond = _challenge(leaseId, terms, segment, challenger);
         _take(source, terms.token, challenger, bond);
@@ -121,8 +123,8 @@ abstract contract Disputes is Stakes {
         uint16 splitUpTo = _payable(terms, lease, dispute.lowestSegment);
         uint256 half = uint256(terms.pricePerSegment) * (splitUpTo - lease.paid) / 2;
         lease.escrow -= uint88(half);
-        if (half != 0) lease.flags |= SPLIT;
-        (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) = _creditPayment(terms, half);
+        (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) =
+            _creditPayment(terms, half, 0);
         emit DisputeTimedOut(leaseId, dispute.lowestSegment, toProvider, toTreasury, toAuditPool);
         _returnBonds(leaseId, terms, dispute);
         _close(leaseId, terms, lease, CloseCause.DisputeTimedOut);
@@ -265,12 +267,11 @@ abstract contract Disputes is Stakes {
         emit BondReturned(leaseId, challenger, bond);
     }
 
-    function _challengeDigest(bytes32 leaseId, uint16 segment, Source source, uint64 nonce)
-        internal
-        view
-        returns (bytes32)
-    {
-        return _hashTypedDataV4(LeaseTypes.hashChallenge(leaseId, segment, source, nonce));
+    function _useConsent(address account, bytes32 digest, bytes calldata consent) private {
+        bytes32 use = keccak256(abi.encode(account, digest));
+        if (_used[use]) revert ConsentUsed(account, digest);
+        _used[use] = true;
+        _checkSignature(account, digest, consent);
     }
 
     function _disputed(Terms calldata terms)

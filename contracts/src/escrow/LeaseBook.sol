@@ -5,12 +5,11 @@ import {LeaseTypes} from "./LeaseTypes.sol";
 import {ListingBook} from "./ListingBook.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 /// @notice Records, clocks and payments of leases. Last of the parts whose storage the escrow and
 /// its extension share: what derives from it declares no storage of its own.
-abstract contract LeaseBook is ListingBook, EIP712 {
+abstract contract LeaseBook is ListingBook {
     using LeaseTypes for Terms;
 
     /// @dev All of a lease but its root: 256 bits.
@@ -34,8 +33,8 @@ abstract contract LeaseBook is ListingBook, EIP712 {
 
     /// @dev Flag of a lease: it is one of its listing's `live` leases.
     uint8 internal constant COUNTED = 1;
-    /// @dev Flag of a closed lease: part of its unpaid segments was paid, by a dispute's timeout.
-    uint8 internal constant SPLIT = 2;
+    /// @dev Flag of a lease: it was opened under an order, which gets back what it does not use.
+    uint8 internal constant ORDERED = 2;
     /// @dev Flag of a lease: checkpoints could not be fetched, so nothing more is committed.
     uint8 internal constant UNRETRIEVABLE = 4;
     /// @dev Flag of a closed lease: fraud was ruled, which happens once.
@@ -46,12 +45,13 @@ abstract contract LeaseBook is ListingBook, EIP712 {
     mapping(bytes32 leaseId => bytes32) internal _roots;
     mapping(bytes32 leaseId => Dispute) internal _disputes;
     mapping(bytes32 orderDigest => OrderUse) internal _orders;
-    /// @dev Order under which somebody else opened the lease for its renter.
+    /// @dev Order under which somebody else opened the lease for its renter; empty again once
+    /// another lease of the order continues it.
     mapping(bytes32 leaseId => bytes32 orderDigest) internal _orderOf;
     /// @dev Consents that could otherwise be used again.
     mapping(bytes32 digest => bool) internal _used;
 
-    constructor(address owner) Ownable(owner) EIP712("Gridlease", "1") {}
+    constructor(address owner) Ownable(owner) {}
 
     // ---------------------------------------------------------------------------------- storage
 
@@ -86,7 +86,7 @@ abstract contract LeaseBook is ListingBook, EIP712 {
         // Cannot lose bits: escrow holds the price of every unpaid segment.
         lease.escrow -= uint88(amount);
         (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool) =
-            _creditPayment(terms, amount);
+            _creditPayment(terms, amount, terms.window == 0 ? 0 : amount);
         emit Settled(leaseId, upTo, toProvider, toTreasury, toAuditPool);
     }
 
@@ -94,7 +94,7 @@ abstract contract LeaseBook is ListingBook, EIP712 {
     function _close(bytes32 leaseId, Terms calldata terms, Progress memory lease, CloseCause cause)
         internal
     {
-        _unlockBond(terms.provider, terms.token, terms.bond);
+        _unlockBond(terms.provider, terms.token, terms.bond, cause);
         _closeWithoutBond(leaseId, terms, lease, cause);
     }
 
@@ -105,12 +105,26 @@ abstract contract LeaseBook is ListingBook, EIP712 {
         CloseCause cause
     ) internal {
         if (lease.flags & COUNTED != 0) --_listings[terms.listingId].live;
+        if (lease.flags & ORDERED != 0) _returnUnused(leaseId, terms, lease);
         uint256 refund = lease.escrow;
         lease.escrow = 0;
         lease.status = LeaseStatus.Closed;
         _store(leaseId, lease);
         _credit(terms.token, terms.renter, refund);
         emit Closed(leaseId, cause, lease.paid, refund);
+    }
+
+    /// @dev An order can be used again for what its closed leases did not use: otherwise a few
+    /// leases that fail would use it up.
+    function _returnUnused(bytes32 leaseId, Terms calldata terms, Progress memory lease) private {
+        if (lease.paid == terms.segments) return;
+        bytes32 digest = _orderOf[leaseId];
+        OrderUse memory used = _orders[digest];
+        // Neither goes below zero: the order counted cost and segments when the lease was opened.
+        used.spent -= lease.escrow;
+        used.segments -= terms.segments - lease.paid;
+        _orders[digest] = used;
+        emit OrderUsed(digest, leaseId, used.spent, used.segments);
     }
 
     // ---------------------------------------------------------------------------------- clocks

@@ -19,17 +19,21 @@ library LeaseTypes {
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
         "Order(address renter,address token,address arbiter,bytes32 jobHash,bytes32 listingId,"
         "bytes32 offer,bytes32 hardwareClass,uint96 maxPricePerHour,uint96 maxPricePerSegment,"
-        "uint96 budget,uint96 minStake,uint32 maxDurationS,uint32 minWindow,uint16 segments,"
-        "uint8 verification,uint40 expiresAt,uint64 nonce)"
+        "uint96 budget,uint96 minBond,uint16 minBondBps,uint16 minAuditBps,uint16 segments,"
+        "uint32 maxDurationS,uint32 minWindow,uint32 maxWindow,uint32 maxDisputeTimeout,"
+        "uint32 maxFirstCommit,uint32 minSegmentSeconds,uint8 verification,uint40 expiresAt,"
+        "uint64 nonce)"
     );
 
     bytes32 internal constant OPENING_TYPEHASH =
         keccak256("Opening(bytes32 leaseId,uint8 source,uint96 relayFee)");
     bytes32 internal constant STOP_TYPEHASH = keccak256("Stop(bytes32 leaseId)");
-    bytes32 internal constant CHALLENGE_TYPEHASH =
-        keccak256("Challenge(bytes32 leaseId,uint16 segment,uint8 source,uint64 nonce)");
     bytes32 internal constant FAILED_PROBE_TYPEHASH =
         keccak256("FailedProbe(bytes32 leaseId,bytes32 report)");
+    bytes32 internal constant CHALLENGE_TYPEHASH = keccak256(
+        "Challenge(bytes32 leaseId,bytes32 root,uint16 segment,uint8 source,uint40 expiresAt,"
+        "uint64 nonce)"
+    );
     bytes32 internal constant REVOCATION_TYPEHASH = keccak256("Revocation(bytes32 order)");
 
     /// @dev All 23 members are atomic, so the ABI encoding of the struct, which is what lies in the
@@ -69,11 +73,15 @@ library LeaseTypes {
 
     function hashChallenge(
         bytes32 leaseId,
+        bytes32 root,
         uint16 segment,
         IEscrowTypes.Source source,
+        uint40 expiresAt,
         uint64 nonce
     ) internal pure returns (bytes32) {
-        return keccak256(abi.encode(CHALLENGE_TYPEHASH, leaseId, segment, source, nonce));
+        return keccak256(
+            abi.encode(CHALLENGE_TYPEHASH, leaseId, root, segment, source, expiresAt, nonce)
+        );
     }
 
     function hashFailedProbe(bytes32 leaseId, bytes32 report) internal pure returns (bytes32) {

@@ -111,7 +111,7 @@ abstract contract Leases is Opening {
 
     /// @inheritdoc IEscrowCore
     function withdrawTo(address token, address account) external nonReentrant {
-        _withdraw(token, account, account, _credits[token][account]);
+        _withdraw(token, account, account, _creditOf(token, account));
     }
 
     /// @inheritdoc IEscrowCore

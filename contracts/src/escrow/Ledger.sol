@@ -27,24 +27,37 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
 
     address[] internal _tokens;
     mapping(address token => bool) internal _allowed;
-    mapping(address token => mapping(address account => uint256)) internal _credits;
+    /// @dev Credit in the low half; in the high one, what the account was paid as a provider for
+    /// segments that could be challenged.
+    mapping(address token => mapping(address account => uint256)) private _accounts;
     /// @dev Shares that nobody has collected yet: fees in the low half, audit shares in the high.
     mapping(address token => uint256) private _accrued;
 
+    /// @dev Neither half can overflow: that would take 2**32 credits of 2**96, all real tokens of
+    /// one kind, or as many payments of such an amount.
     function _credit(address token, address account, uint256 amount) internal {
-        if (amount != 0) _credits[token][account] += amount;
+        if (amount != 0) _accounts[token][account] += amount;
+    }
+
+    function _creditOf(address token, address account) internal view returns (uint256) {
+        return uint128(_accounts[token][account]);
+    }
+
+    function _provedOf(address token, address account) internal view returns (uint256) {
+        return _accounts[token][account] >> 128;
     }
 
     /// @dev Splits a payment of `amount`: shares rounded down, the provider gets what is left. The
     /// shares of all leases meet in one slot; `collect` moves them on.
-    function _creditPayment(Terms calldata terms, uint256 amount)
+    /// @param proved Part of `amount` that counts for the provider's reputation.
+    function _creditPayment(Terms calldata terms, uint256 amount, uint256 proved)
         internal
         returns (uint256 toProvider, uint256 toTreasury, uint256 toAuditPool)
     {
         toTreasury = amount * terms.feeBps / BPS;
         toAuditPool = amount * terms.auditBps / BPS;
         toProvider = amount - toTreasury - toAuditPool;
-        _credit(terms.token, terms.provider, toProvider);
+        _credit(terms.token, terms.provider, toProvider | proved << 128);
         // Both are less than 2**96: it would take 2**32 payments of a whole such amount, all real
         // tokens of one kind, for one half to reach into the other.
         if (toTreasury + toAuditPool != 0) {
@@ -62,8 +75,22 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
         return (uint128(packed), packed >> 128);
     }
 
-    function _clearAccrued(address token) internal {
+    /// @dev Credits what has accrued to the two receivers.
+    /// @return sum Of both shares; when it is zero, nothing happened.
+    function _collect(address token) internal returns (uint256 sum) {
+        (uint256 fees, uint256 auditShares) = _accruedOf(token);
+        sum = fees + auditShares;
+        if (sum == 0) return 0;
         delete _accrued[token];
+        _credit(token, _treasury, fees);
+        _credit(token, _auditPool, auditShares);
+        emit Collected(token, _treasury, fees, _auditPool, auditShares);
+    }
+
+    function _collectAll() internal {
+        for (uint256 i = 0; i < _tokens.length; ++i) {
+            _collect(_tokens[i]);
+        }
     }
 
     /// @dev The last step of every function that calls it: nothing is written after the token ran.
@@ -82,20 +109,31 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
         if (received != amount) revert ReceivedAmountDiffers(token, amount, received);
     }
 
-    /// @dev As `_pull`, or out of the account's credit. The account has consented to either.
+    /// @dev As `_pull`, after what the account has of credit where `source` says so. The account
+    /// has consented to either.
     function _take(Source source, address token, address from, uint256 amount) internal {
-        if (source == Source.Allowance) {
-            _pull(token, from, amount);
-            return;
-        }
-        _debit(token, from, amount);
-        emit CreditSpent(token, from, amount);
+        if (source == Source.Credit) amount -= _spendCredit(token, from, amount);
+        if (amount != 0) _pull(token, from, amount);
+    }
+
+    /// @dev Credit alone would let anybody make a call fail, by sending the account its credit.
+    function _spendCredit(address token, address from, uint256 amount)
+        private
+        returns (uint256 spent)
+    {
+        uint256 credit = _creditOf(token, from);
+        spent = amount < credit ? amount : credit;
+        // Coins come with a call only, and out of nobody's allowance.
+        if (token == NATIVE && spent != amount) revert CreditTooLow(token, from, amount, credit);
+        if (spent == 0) return 0;
+        _debit(token, from, spent);
+        emit CreditSpent(token, from, spent);
     }
 
     function _debit(address token, address account, uint256 amount) internal {
-        uint256 credit = _credits[token][account];
+        uint256 credit = _creditOf(token, account);
         if (amount > credit) revert CreditTooLow(token, account, amount, credit);
-        _credits[token][account] = credit - amount;
+        _accounts[token][account] -= amount;
     }
 
     function _checkToken(address token) internal view {

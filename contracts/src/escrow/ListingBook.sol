@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {HomeDomain} from "./HomeDomain.sol";
 import {StakeBook} from "./StakeBook.sol";
 
 /// @notice Machines on the market and the operator keys that may sign for them.
-abstract contract ListingBook is StakeBook {
+abstract contract ListingBook is StakeBook, HomeDomain {
     /// @dev The first slot is all that opening a lease reads: the id itself binds provider, machine
     /// and token.
     struct ListingRecord {
@@ -23,9 +24,6 @@ abstract contract ListingBook is StakeBook {
         bytes32 hardwareClass;
     }
 
-    /// @dev Of the deployment: ids stay what they are if the chain forks.
-    uint256 private immutable _homeChainId = block.chainid;
-
     uint64 internal _listingCount;
     mapping(bytes32 listingId => ListingRecord) internal _listings;
     /// @dev One bit for each nonce, 256 in a word.
@@ -41,6 +39,11 @@ abstract contract ListingBook is StakeBook {
             keccak256(
                 abi.encode(_homeChainId, address(this), provider, token, machineHash, serial)
             );
+    }
+
+    /// @dev Nothing comes in on a fork: what was signed for one chain would be taken on both.
+    function _checkHome() internal view {
+        if (block.chainid != _homeChainId) revert ForeignChain(block.chainid, _homeChainId);
     }
 
     /// @return isCounted Whether the lease takes one of the listing's places.

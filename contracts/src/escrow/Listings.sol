@@ -16,6 +16,7 @@ abstract contract Listings is Delegated, IEscrowExtension {
         address operator,
         bytes calldata document
     ) external whenNotPaused onlyEscrow nonReentrant returns (bytes32 listingId) {
+        _checkHome();
         _checkToken(token);
         if (operator == address(0)) revert AddressMissing();
         if (document.length == 0 || document.length > MAX_DOCUMENT_BYTES) {

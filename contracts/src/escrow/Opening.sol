@@ -31,7 +31,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
     {
         if (msg.sender != terms.renter) revert NotRenter(msg.sender, terms.renter);
         uint256 cost;
-        (leaseId, cost) = _open(terms, signature);
+        (leaseId, cost) = _open(terms, signature, 0);
         _pull(terms.token, msg.sender, cost);
     }
 
@@ -44,7 +44,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
     {
         if (msg.sender != terms.renter) revert NotRenter(msg.sender, terms.renter);
         uint256 cost;
-        (leaseId, cost) = _open(terms, signature);
+        (leaseId, cost) = _open(terms, signature, 0);
         // Anybody may have used the permit already; what counts is the allowance.
         try IERC20Permit(terms.token)
             .permit(
@@ -67,7 +67,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
         Authorization calldata authorization
     ) external whenNotPaused nonReentrant returns (bytes32 leaseId) {
         uint256 cost;
-        (leaseId, cost) = _open(terms, signature);
+        (leaseId, cost) = _open(terms, signature, 0);
         _payRelayer(leaseId, terms, authorization.relayFee);
         _receive(terms, leaseId, cost + authorization.relayFee, authorization);
     }
@@ -81,7 +81,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
         bytes calldata consent
     ) external whenNotPaused nonReentrant returns (bytes32 leaseId) {
         uint256 cost;
-        (leaseId, cost) = _open(terms, signature);
+        (leaseId, cost) = _open(terms, signature, 0);
         if (msg.sender != terms.renter) {
             _checkSignature(terms.renter, _openingDigest(leaseId, source, relayFee), consent);
         }
@@ -94,28 +94,28 @@ abstract contract Opening is OrderBook, IEscrowCore {
         Terms calldata terms,
         bytes calldata signature,
         Order calldata order,
-        bytes calldata orderSignature,
-        Source source,
-        Terms[] calldata predecessor
+        bytes calldata orderSignature
     ) external whenNotPaused nonReentrant returns (bytes32 leaseId) {
         uint256 cost;
-        (leaseId, cost) = _open(terms, signature);
-        _useOrder(leaseId, terms, cost, order, orderSignature, predecessor);
-        _take(source, terms.token, terms.renter, cost);
+        (leaseId, cost) = _open(terms, signature, ORDERED);
+        _useOrder(leaseId, terms, cost, order, orderSignature);
+        // Else it would turn the renter's allowance into credit, lease by lease.
+        _take(Source.Credit, terms.token, terms.renter, cost);
     }
 
     // ------------------------------------------------------------------------------------ checks
 
     /// @dev Everything but the money, which the caller takes next.
-    function _open(Terms calldata terms, bytes calldata signature)
+    function _open(Terms calldata terms, bytes calldata signature, uint8 flags)
         private
         returns (bytes32 leaseId, uint256)
     {
         // Check
+        _checkHome();
         uint88 cost = _checkMoney(terms);
         _checkPeriods(terms);
         _checkArbiter(terms);
-        bool isCounted = _useListing(terms);
+        if (_useListing(terms)) flags |= COUNTED;
         leaseId = _leaseIdOf(terms);
         if (_load(leaseId).status != LeaseStatus.None) revert LeaseExists(leaseId);
         if (terms.predecessor != 0 && _load(terms.predecessor).status == LeaseStatus.None) {
@@ -128,7 +128,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
         lease.status = LeaseStatus.Active;
         lease.openedAt = uint40(block.timestamp);
         lease.escrow = cost;
-        if (isCounted) lease.flags = COUNTED;
+        lease.flags = flags;
         _store(leaseId, lease);
         emit Opened(leaseId, terms.renter, terms.provider, terms);
         return (leaseId, cost);
@@ -150,13 +150,15 @@ abstract contract Opening is OrderBook, IEscrowCore {
         return uint88(cost);
     }
 
-    /// @dev Bounded from above only: every lease must end, how soon is the parties' choice.
+    /// @dev Bounded from above: every lease must end, how soon is the parties' choice.
     function _checkPeriods(Terms calldata terms) private view {
         if (block.timestamp > terms.openBy) revert AfterOpenBy(block.timestamp, terms.openBy);
         if (terms.window > MAX_WINDOW) revert WindowTooLong(terms.window, MAX_WINDOW);
         if (terms.commitGrace > MAX_COMMIT_GRACE) {
             revert CommitGraceTooLong(terms.commitGrace, MAX_COMMIT_GRACE);
         }
+        // Else a close could be faster than the newest voucher.
+        if (terms.window == 0 && terms.commitGrace == 0) revert CommitGraceMissing();
         if (terms.maxDuration == 0 || terms.maxDuration > MAX_MAX_DURATION) {
             revert MaxDurationOutOfRange(terms.maxDuration, MAX_MAX_DURATION);
         }

@@ -11,15 +11,14 @@ abstract contract OrderBook is LeaseBook {
         Terms calldata terms,
         uint256 cost,
         Order calldata order,
-        bytes calldata signature,
-        Terms[] calldata predecessor
+        bytes calldata signature
     ) internal {
         bytes32 digest = _orderDigest(order);
-        _checkOrder(digest, terms, order);
+        _checkOrder(digest, terms, cost, order);
         _checkSignature(order.renter, digest, signature);
         OrderUse memory used = _orders[digest];
         if (used.isRevoked) revert OrderIsRevoked(digest);
-        if (terms.predecessor != 0) _returnUnused(digest, terms, used, predecessor);
+        if (terms.predecessor != 0) _continue(digest, terms.predecessor);
         uint256 spent = used.spent + cost;
         if (spent > order.budget) revert BudgetExceeded(spent, order.budget);
         uint256 segments = uint256(used.segments) + terms.segments;
@@ -31,31 +30,20 @@ abstract contract OrderBook is LeaseBook {
         emit OrderUsed(digest, leaseId, uint96(spent), uint16(segments));
     }
 
-    /// @dev Evacuation: what a lease of the same order did not use may be used again, once it is
-    /// closed, by the lease that goes on from its checkpoint. Once: the link is cut.
-    function _returnUnused(
-        bytes32 digest,
-        Terms calldata terms,
-        OrderUse memory used,
-        Terms[] calldata predecessor
-    ) private {
-        if (predecessor.length != 1) {
-            revert PredecessorMissing(terms.predecessor);
-        }
-        bytes32 id = _leaseIdOf(predecessor[0]);
-        if (id != terms.predecessor) revert PredecessorDiffers(terms.predecessor, id);
-        if (_orderOf[id] != digest) revert PredecessorOfOtherOrder(id, _orderOf[id]);
-        Progress memory lease = _load(id);
-        if (lease.status != LeaseStatus.Closed) revert PredecessorNotClosed(id, lease.status);
-        delete _orderOf[id];
-        // A dispute without ruling paid part of what is unpaid; how much is not on record.
-        if (lease.flags & SPLIT != 0) return;
-        uint16 unused = predecessor[0].segments - lease.paid;
-        used.segments -= unused;
-        used.spent -= uint96(unused * uint256(predecessor[0].pricePerSegment));
+    /// @dev Evacuation: a lease of the same order may go on from a closed one's checkpoint. Only
+    /// one may: the link is cut.
+    function _continue(bytes32 digest, bytes32 predecessor) private {
+        bytes32 ofOrder = _orderOf[predecessor];
+        if (ofOrder != digest) revert PredecessorOfOtherOrder(predecessor, ofOrder);
+        LeaseStatus status = _load(predecessor).status;
+        if (status != LeaseStatus.Closed) revert PredecessorNotClosed(predecessor, status);
+        delete _orderOf[predecessor];
     }
 
-    function _checkOrder(bytes32 digest, Terms calldata terms, Order calldata order) private view {
+    function _checkOrder(bytes32 digest, Terms calldata terms, uint256 cost, Order calldata order)
+        private
+        view
+    {
         // Without a price for one segment, a single one could take the whole budget.
         if (order.minWindow == 0 || order.maxPricePerSegment == 0) {
             revert OrderNotOpenable(digest);
@@ -74,11 +62,31 @@ abstract contract OrderBook is LeaseBook {
             OrderRule.HardwareClass
         );
         _require(terms.pricePerSegment <= order.maxPricePerSegment, OrderRule.PricePerSegment);
-        _require(terms.bond >= order.minStake, OrderRule.Bond);
+        _checkOrderShares(terms, cost, order);
+        _checkOrderPeriods(terms, order);
+    }
+
+    /// @dev What makes fakes dear, and finds them.
+    function _checkOrderShares(Terms calldata terms, uint256 cost, Order calldata order)
+        private
+        pure
+    {
+        _require(terms.bond >= order.minBond, OrderRule.MinBond);
+        _require(terms.bond * BPS >= cost * order.minBondBps, OrderRule.MinBondBps);
+        _require(terms.auditBps >= order.minAuditBps, OrderRule.MinAuditBps);
+    }
+
+    /// @dev The longest ones bound for how long the renter's money can be held without work.
+    function _checkOrderPeriods(Terms calldata terms, Order calldata order) private pure {
         _require(terms.maxDuration <= order.maxDurationS, OrderRule.MaxDuration);
-        _require(terms.window >= order.minWindow, OrderRule.Window);
+        _require(terms.window >= order.minWindow, OrderRule.MinWindow);
+        _require(terms.window <= order.maxWindow, OrderRule.MaxWindow);
         // Else a dispute is over before anybody can rule or point lower: a fake is paid by half.
-        _require(terms.disputeTimeout >= order.minWindow, OrderRule.DisputeTimeout);
+        _require(terms.disputeTimeout >= order.minWindow, OrderRule.MinDisputeTimeout);
+        _require(terms.disputeTimeout <= order.maxDisputeTimeout, OrderRule.MaxDisputeTimeout);
+        _require(terms.firstCommitWithin <= order.maxFirstCommit, OrderRule.MaxFirstCommit);
+        // Else all segments can be committed at once, before anybody can have computed them.
+        _require(terms.minSegmentSeconds >= order.minSegmentSeconds, OrderRule.MinSegmentSeconds);
         // Else a stop ends nothing: the provider does the whole job in its grace.
         _require(terms.commitGrace <= order.minWindow, OrderRule.CommitGrace);
     }

@@ -47,12 +47,17 @@ abstract contract Orders is Settings {
     }
 
     /// @inheritdoc IEscrowExtension
-    function challengeDigest(bytes32 leaseId, uint16 segment, Source source, uint64 nonce)
-        external
-        view
-        returns (bytes32)
-    {
-        return _challengeDigest(leaseId, segment, source, nonce);
+    function challengeDigest(
+        bytes32 leaseId,
+        bytes32 root,
+        uint16 segment,
+        Source source,
+        uint40 expiresAt,
+        uint64 nonce
+    ) external view returns (bytes32) {
+        return _hashTypedDataV4(
+            LeaseTypes.hashChallenge(leaseId, root, segment, source, expiresAt, nonce)
+        );
     }
 
     /// @inheritdoc IEscrowExtension

@@ -8,12 +8,7 @@ import {Findings} from "./Findings.sol";
 abstract contract Settings is Findings {
     /// @inheritdoc IEscrowExtension
     function collect(address token) external onlyEscrow nonReentrant {
-        (uint256 fees, uint256 auditShares) = _accruedOf(token);
-        if (fees + auditShares == 0) revert AmountMissing();
-        _clearAccrued(token);
-        _credit(token, _treasury, fees);
-        _credit(token, _auditPool, auditShares);
-        emit Collected(token, _treasury, fees, _auditPool, auditShares);
+        if (_collect(token) == 0) revert AmountMissing();
     }
 
     /// @inheritdoc IEscrowExtension
@@ -23,11 +18,13 @@ abstract contract Settings is Findings {
 
     /// @inheritdoc IEscrowExtension
     function setTreasury(address treasury_) external onlyOwner onlyEscrow {
+        _collectAll();
         _setTreasury(treasury_);
     }
 
     /// @inheritdoc IEscrowExtension
     function setAuditPool(address auditPool_) external onlyOwner onlyEscrow {
+        _collectAll();
         _setAuditPool(auditPool_);
     }
 

@@ -7,10 +7,16 @@ import {Ledger} from "./Ledger.sol";
 /// `locked <= total` and `unbonding <= total` hold at all times.
 abstract contract StakeBook is Ledger {
     struct StakeRecord {
-        uint120 total;
-        uint120 locked;
+        uint88 total;
+        uint88 locked;
         /// Whether there is an UnbondRecord; saves most leases a look at it.
         bool isUnbonding;
+        /// Leases with a bond that were paid to the end, and that the provider did not carry out.
+        /// These counters stop at the highest number.
+        uint24 completed;
+        uint24 lost;
+        /// Times that a bond was slashed.
+        uint24 slashed;
     }
 
     struct UnbondRecord {
@@ -37,10 +43,25 @@ abstract contract StakeBook is Ledger {
         StakeRecord storage held = _stakes[provider][token];
         uint256 free = _freeStake(provider, token, held);
         if (bond > free) revert FreeStakeTooLow(provider, token, bond, free);
-        held.locked += bond;
+        // Cannot lose bits: it is not more than the stake.
+        held.locked += uint88(bond);
     }
 
-    function _unlockBond(address provider, address token, uint96 bond) internal {
-        if (bond != 0) _stakes[provider][token].locked -= bond;
+    /// @dev A lease without a bond counts for nothing: it would cost nothing to have many.
+    function _unlockBond(address provider, address token, uint96 bond, CloseCause cause) internal {
+        if (bond == 0) return;
+        StakeRecord storage held = _stakes[provider][token];
+        held.locked -= uint88(bond);
+        if (cause == CloseCause.Completed) held.completed = _oneMore(held.completed);
+        else if (_isLost(cause)) held.lost = _oneMore(held.lost);
+    }
+
+    function _isLost(CloseCause cause) private pure returns (bool) {
+        return cause == CloseCause.NeverCommitted || cause == CloseCause.AcceptanceFailed
+            || cause == CloseCause.Unretrievable;
+    }
+
+    function _oneMore(uint24 count) internal pure returns (uint24) {
+        return count == type(uint24).max ? count : count + 1;
     }
 }

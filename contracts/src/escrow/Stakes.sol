@@ -10,18 +10,24 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 abstract contract Stakes is Listings {
     using SafeCast for uint256;
 
+    uint32 private constant MAX_UNBONDING = 180 days;
+
     /// @inheritdoc IEscrowExtension
     uint32 public immutable unbondingPeriod;
 
     constructor(uint32 unbondingPeriod_) {
+        if (unbondingPeriod_ == 0 || unbondingPeriod_ > MAX_UNBONDING) {
+            revert UnbondingPeriodOutOfRange(unbondingPeriod_, MAX_UNBONDING);
+        }
         unbondingPeriod = unbondingPeriod_;
     }
 
     /// @inheritdoc IEscrowExtension
     function stake(address token, uint256 amount) external payable onlyEscrow nonReentrant {
+        _checkHome();
         _checkToken(token);
         if (amount == 0) revert AmountMissing();
-        _stakes[msg.sender][token].total += amount.toUint120();
+        _stakes[msg.sender][token].total += amount.toUint88();
         emit Staked(msg.sender, token, amount);
         _pull(token, msg.sender, amount);
     }
@@ -48,7 +54,7 @@ abstract contract Stakes is Listings {
             revert UnbondingNotOver(block.timestamp, record.claimableAt);
         }
         StakeRecord memory held = _stakes[msg.sender][token];
-        uint120 remaining = held.total - uint120(record.amount);
+        uint88 remaining = held.total - uint88(record.amount);
         if (remaining < held.locked) revert StakeLocked(held.locked, remaining);
         held.total = remaining;
         held.isUnbonding = false;
@@ -60,7 +66,8 @@ abstract contract Stakes is Listings {
 
     /// @dev Takes a locked bond out of the stake; the caller credits it.
     function _slashBond(address provider, address token, uint96 bond) internal {
-        _stakes[provider][token].locked -= bond;
+        if (bond == 0) return;
+        _stakes[provider][token].locked -= uint88(bond);
         _slash(provider, token, bond);
     }
 
@@ -69,6 +76,7 @@ abstract contract Stakes is Listings {
         internal
         returns (uint256 slashed)
     {
+        if (bond == 0) return 0;
         StakeRecord storage held = _stakes[provider][token];
         slashed = Math.min(bond, held.total - held.locked);
         _slash(provider, token, slashed);
@@ -77,8 +85,9 @@ abstract contract Stakes is Listings {
     /// @dev What stays may be less than what was unbonding: the slash reaches that part as well.
     function _slash(address provider, address token, uint256 amount) private {
         StakeRecord storage held = _stakes[provider][token];
-        uint120 remaining = held.total - uint120(amount);
+        uint88 remaining = held.total - uint88(amount);
         held.total = remaining;
+        held.slashed = _oneMore(held.slashed);
         UnbondRecord storage record = _unbonds[provider][token];
         if (record.amount > remaining) record.amount = remaining;
     }

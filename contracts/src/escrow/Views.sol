@@ -71,7 +71,17 @@ abstract contract Views is Orders {
 
     /// @inheritdoc IEscrowExtension
     function creditOf(address token, address account) external view returns (uint256) {
-        return _credits[token][account];
+        return _creditOf(token, account);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function reputationOf(address provider, address token)
+        external
+        view
+        returns (uint256 proved, uint256 completed, uint256 lost, uint256 slashed)
+    {
+        StakeRecord memory held = _stakes[provider][token];
+        return (_provedOf(token, provider), held.completed, held.lost, held.slashed);
     }
 
     /// @inheritdoc IEscrowExtension

@@ -36,9 +36,10 @@ interface IEscrowCore is IEscrowTypes {
         Authorization calldata authorization
     ) external returns (bytes32 leaseId);
 
-    /// @notice `open` out of the renter's allowance or credit, by the renter or, with its consent,
-    /// by anybody.
-    /// @param source Where the cost and the relay fee come from.
+    /// @notice `open` out of the renter's allowance, or out of its credit and then its allowance;
+    /// by the renter or, with its consent, by anybody.
+    /// @param source Where the cost and the relay fee come from. The chain's own coin has no
+    /// allowance, so the credit must be enough.
     /// @param relayFee Credited to the caller.
     /// @param consent Renter's signature of Opening(leaseId, source, relayFee); not looked at when
     /// the caller is the renter.
@@ -51,21 +52,20 @@ interface IEscrowCore is IEscrowTypes {
     ) external returns (bytes32 leaseId);
 
     /// @notice Opens a lease for a renter under an order that it signed. Anybody may call.
-    /// @dev Cost and segments of all leases of an order add up, within its budget and its segments.
-    /// When the new lease continues a closed one of the same order, what that one did not use comes
-    /// back first, once; so a job can be moved off a failed machine within the budget.
-    /// Warning: an order is a renter's authority over its allowance or credit until it expires or
+    /// @dev Cost and segments of all leases of an order add up, within its budget and its segments;
+    /// what a lease did not use comes back when it is closed. So a job can be moved off a failed
+    /// machine within the budget: with `terms.predecessor` set, which must be a closed lease of the
+    /// same order, and which one lease can continue.
+    /// The money comes out of the renter's credit first, then its allowance, so that no sequence of
+    /// leases turns allowance into credit.
+    /// Warning: an order is a renter's authority over its allowance and credit until it expires or
     /// is revoked. Who sends it chooses the provider, within the order's caps.
     /// @param orderSignature Renter's signature of the order.
-    /// @param predecessor Terms of the lease that is continued: one if `terms.predecessor` is set,
-    /// else none.
     function openFor(
         Terms calldata terms,
         bytes calldata signature,
         Order calldata order,
-        bytes calldata orderSignature,
-        Source source,
-        Terms[] calldata predecessor
+        bytes calldata orderSignature
     ) external returns (bytes32 leaseId);
 
     /// @notice Claims that segments 0 to `upTo - 1` are finished; pays first what has matured.

@@ -68,16 +68,20 @@ interface IEscrowExtension is IEscrowTypes {
     /// @param segment Index from zero, at least `paid`, less than `pending`.
     function challenge(Terms calldata terms, uint16 segment) external payable;
 
-    /// @notice `challenge` with a bond out of the challenger's allowance or credit, by the
-    /// challenger or, with its consent, by anybody.
+    /// @notice `challenge` with a bond out of the challenger's allowance, or out of its credit and
+    /// then its allowance, by the challenger or, with its consent, by anybody.
+    /// @param expiresAt Block time from which the consent is void.
     /// @param nonce Makes equal consents different: each is good for one challenge.
-    /// @param consent Challenger's signature of Challenge(leaseId, segment, source, nonce); not
-    /// looked at when the caller is the challenger.
+    /// @param consent Challenger's signature of
+    /// Challenge(leaseId, root, segment, source, expiresAt, nonce), `root` being the lease's now: a
+    /// consent is for one commit. Not looked at, as the two before, when the caller is the
+    /// challenger.
     function challengeFrom(
         Terms calldata terms,
         uint16 segment,
         Source source,
         address challenger,
+        uint40 expiresAt,
         uint64 nonce,
         bytes calldata consent
     ) external;
@@ -152,10 +156,12 @@ interface IEscrowExtension is IEscrowTypes {
     /// @notice Sets the fee of leases opened from now on.
     function setFee(uint16 feeBps) external;
 
-    /// @notice Sets who is credited with fees, those included that have accrued so far.
+    /// @notice Sets who is credited with fees from now on. What has accrued so far, in any token,
+    /// is credited to the old receivers of fees and audit shares first.
     function setTreasury(address treasury) external;
 
-    /// @notice Sets who is credited with audit shares, those included that have accrued so far.
+    /// @notice Sets who is credited with audit shares from now on. What has accrued so far, in any
+    /// token, is credited to the old receivers of fees and audit shares first.
     function setAuditPool(address auditPool) external;
 
     /// @notice Stops `open` and `list`, and nothing else.
@@ -188,10 +194,14 @@ interface IEscrowExtension is IEscrowTypes {
     function stopDigest(bytes32 leaseId) external view returns (bytes32);
 
     /// @notice EIP-712 digest that a challenger signs for `challengeFrom`.
-    function challengeDigest(bytes32 leaseId, uint16 segment, Source source, uint64 nonce)
-        external
-        view
-        returns (bytes32);
+    function challengeDigest(
+        bytes32 leaseId,
+        bytes32 root,
+        uint16 segment,
+        Source source,
+        uint40 expiresAt,
+        uint64 nonce
+    ) external view returns (bytes32);
 
     /// @notice EIP-712 digest that an operator signs for `rejectMachine`.
     function failedProbeDigest(bytes32 leaseId, bytes32 report) external view returns (bytes32);
@@ -227,6 +237,21 @@ interface IEscrowExtension is IEscrowTypes {
 
     function creditOf(address token, address account) external view returns (uint256);
 
+    /// @notice What a provider has done in leases of `token`; recomputable from the events.
+    /// @dev Warning: a provider can rent from itself. What that costs it is the fee and the audit
+    /// share of what it then proves.
+    /// @return proved Sum of all payments for segments that could be challenged: shares included,
+    /// vouchers and the halves that `timeoutDispute` pays not.
+    /// @return completed Leases with a bond of which every segment was paid.
+    /// @return lost Leases with a bond of which nothing came in time, whose machine failed, or
+    /// whose checkpoints could not be fetched.
+    /// @return slashed Leases with a bond in which fraud was ruled, late or not. The three counters
+    /// stop at 2**24 - 1.
+    function reputationOf(address provider, address token)
+        external
+        view
+        returns (uint256 proved, uint256 completed, uint256 lost, uint256 slashed);
+
     /// @notice Bond that a challenger pays: the price of two segments, what it costs to judge one.
     function challengeBond(Terms calldata terms) external pure returns (uint256);
 
@@ -247,6 +272,6 @@ interface IEscrowExtension is IEscrowTypes {
 
     function auditPool() external view returns (address);
 
-    /// @notice Seconds between `unbond` and `claimUnbond`.
+    /// @notice Seconds between `unbond` and `claimUnbond`; more than 0, at most 180 days.
     function unbondingPeriod() external view returns (uint32);
 }

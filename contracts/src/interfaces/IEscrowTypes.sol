@@ -41,7 +41,7 @@ interface IEscrowTypes {
         /// Seconds during which a commit can be challenged. Zero makes the lease metered.
         uint32 window;
         /// Seconds after a stop (metered: also after `maxDuration`) in which the provider may still
-        /// claim.
+        /// claim. Above zero when metered.
         uint32 commitGrace;
         /// Seconds the arbiter has to rule.
         uint32 disputeTimeout;
@@ -81,14 +81,26 @@ interface IEscrowTypes {
         /// Most that all leases of the order may cost together.
         uint96 budget;
         /// Least bond of each lease.
-        uint96 minStake;
+        uint96 minBond;
+        /// Least bond of each lease, in basis points of its cost. Both hold.
+        uint16 minBondBps;
+        /// Least `auditBps` of a lease.
+        uint16 minAuditBps;
+        /// Most segments of all leases of the order together.
+        uint16 segments;
         /// Longest `maxDuration` of a lease, in seconds.
         uint32 maxDurationS;
         /// Least `window` and `disputeTimeout` of a lease and most `commitGrace`, in seconds. Zero:
         /// nobody may open leases for the renter.
         uint32 minWindow;
-        /// Most segments of all leases of the order together.
-        uint16 segments;
+        /// Most `window` of a lease, in seconds.
+        uint32 maxWindow;
+        /// Most `disputeTimeout` of a lease, in seconds.
+        uint32 maxDisputeTimeout;
+        /// Most `firstCommitWithin` of a lease, in seconds.
+        uint32 maxFirstCommit;
+        /// Least `minSegmentSeconds` of a lease.
+        uint32 minSegmentSeconds;
         /// Mode of verification; not checked here.
         uint8 verification;
         /// Block time from which the order is void.
@@ -105,10 +117,16 @@ interface IEscrowTypes {
         ListingId,
         HardwareClass,
         PricePerSegment,
-        Bond,
+        MinBond,
+        MinBondBps,
+        MinAuditBps,
         MaxDuration,
-        Window,
-        DisputeTimeout,
+        MinWindow,
+        MaxWindow,
+        MinDisputeTimeout,
+        MaxDisputeTimeout,
+        MaxFirstCommit,
+        MinSegmentSeconds,
         CommitGrace
     }
 
@@ -116,7 +134,7 @@ interface IEscrowTypes {
     enum Source {
         /// Its allowance to this contract.
         Allowance,
-        /// Its credit in this contract.
+        /// Its credit in this contract first, then its allowance.
         Credit
     }
 
@@ -265,7 +283,8 @@ interface IEscrowTypes {
     event Opened(
         bytes32 indexed leaseId, address indexed renter, address indexed provider, Terms terms
     );
-    /// @notice The lease was opened under an order; what its leases use of it together.
+    /// @notice The lease was opened under an order, or was closed and gave back what it did not
+    /// use: what the order's leases use of it together.
     event OrderUsed(
         bytes32 indexed orderDigest, bytes32 indexed leaseId, uint96 spent, uint16 segments
     );
@@ -361,12 +380,15 @@ interface IEscrowTypes {
     /// The extension works on the escrow's storage only.
     error DirectCall();
     error TooManyTokens(uint256 given, uint256 max);
+    /// The chain forked from the one that this contract was made on; only ways out work here.
+    error ForeignChain(uint256 chainId, uint256 homeChainId);
 
     error DocumentSizeOutOfRange(uint256 size, uint256 maxSize);
     error ListingInactive(bytes32 listingId);
     error NotListingProvider(address caller, address provider);
 
     error FreeStakeTooLow(address provider, address token, uint256 needed, uint256 free);
+    error UnbondingPeriodOutOfRange(uint256 unbondingPeriod, uint256 maxUnbondingPeriod);
     error UnbondTooHigh(uint256 amount, uint256 available);
     error NothingUnbonding(address provider, address token);
     error UnbondingNotOver(uint256 timestamp, uint256 claimableAt);
@@ -393,6 +415,8 @@ interface IEscrowTypes {
     error AfterOpenBy(uint256 timestamp, uint256 openBy);
     error WindowTooLong(uint256 window, uint256 maxWindow);
     error CommitGraceTooLong(uint256 commitGrace, uint256 maxCommitGrace);
+    /// A metered lease needs one, for its newest voucher.
+    error CommitGraceMissing();
     error DisputeTimeoutOutOfRange(uint256 disputeTimeout, uint256 maxDisputeTimeout);
     error MaxDurationOutOfRange(uint256 maxDuration, uint256 maxMaxDuration);
     error SignatureInvalid(address signer, bytes32 digest);
@@ -407,11 +431,10 @@ interface IEscrowTypes {
     error TermsOutsideOrder(OrderRule rule);
     error BudgetExceeded(uint256 spent, uint256 budget);
     error OrderSegmentsExceeded(uint256 segments, uint256 maxSegments);
-    error PredecessorMissing(bytes32 predecessor);
-    error PredecessorDiffers(bytes32 predecessor, bytes32 given);
     error PredecessorOfOtherOrder(bytes32 predecessor, bytes32 orderDigest);
     error PredecessorNotClosed(bytes32 predecessor, LeaseStatus status);
     error ConsentUsed(address account, bytes32 digest);
+    error ConsentExpired(uint256 timestamp, uint256 expiresAt);
 
     error LeaseNotActive(bytes32 leaseId, LeaseStatus status);
     error LeaseNotLive(bytes32 leaseId, LeaseStatus status);

@@ -24,11 +24,17 @@ import {IEscrowExtension} from "./IEscrowExtension.sol";
 /// - Warning: a block producer can shift block time by some seconds. Making periods much longer
 ///   than that is the parties' own care; this contract only bounds them from above.
 ///
+/// Forks
+/// - Ids and digests name the chain of the deployment for ever: after a fork, live leases go on and
+///   every way out works on both sides. Ways in (`list`, `stake`, openings) work at home only.
+/// - Warning: what was signed for a live lease then counts on both sides.
+///
 /// Assumptions on tokens
 /// - The zero address among the tokens stands for the chain's own coin.
 /// - The allow-list is fixed for ever when the contract is made. Tokens on it must not rebase. A
 ///   token that takes a fee on transfer is refused at every deposit, because the amount received is
 ///   checked.
+/// - Of no token there may be 2**128 units: credits are kept in half a word.
 /// - Warning: a token whose issuer can freeze this contract or take its balance can stop all
 ///   withdrawals in that token. Other tokens are not touched.
 ///

@@ -42,7 +42,7 @@ abstract contract ConsentTest is EscrowTest {
         return _signature(RENTER_KEY, escrow.openingDigest(leaseId, source, fee));
     }
 
-    /// @dev An order that the terms of EscrowTest keep to the last unit.
+    /// @dev An order that the terms of EscrowTest keep to the last unit, but for the bond by cost.
     function _order() internal view returns (IEscrowTypes.Order memory) {
         return IEscrowTypes.Order({
             renter: renter,
@@ -55,10 +55,16 @@ abstract contract ConsentTest is EscrowTest {
             maxPricePerHour: 1,
             maxPricePerSegment: PRICE,
             budget: uint96(COST),
-            minStake: BOND,
+            minBond: BOND,
+            minBondBps: 10_000,
+            minAuditBps: AUDIT_BPS,
+            segments: SEGMENTS,
             maxDurationS: MAX_DURATION,
             minWindow: WINDOW,
-            segments: SEGMENTS,
+            maxWindow: WINDOW,
+            maxDisputeTimeout: DISPUTE_TIMEOUT,
+            maxFirstCommit: FIRST_COMMIT,
+            minSegmentSeconds: MIN_SEGMENT,
             verification: 1,
             expiresAt: uint40(START + 900),
             nonce: 1
@@ -75,10 +81,7 @@ abstract contract ConsentTest is EscrowTest {
         IEscrowTypes.Order memory order,
         bytes memory orderSignature
     ) internal view returns (bytes memory) {
-        IEscrowTypes.Source source = IEscrowTypes.Source.Allowance;
-        IEscrowTypes.Terms[] memory none = new IEscrowTypes.Terms[](0);
-        return
-            abi.encodeCall(escrow.openFor, (terms, signature, order, orderSignature, source, none));
+        return abi.encodeCall(escrow.openFor, (terms, signature, order, orderSignature));
     }
 
     function _challengeDigest(bytes32 leaseId, uint16 segment, IEscrowTypes.Source source)
@@ -86,7 +89,8 @@ abstract contract ConsentTest is EscrowTest {
         view
         returns (bytes32)
     {
-        return escrow.challengeDigest(leaseId, segment, source, 1);
+        bytes32 root = escrow.leaseOf(leaseId).root;
+        return escrow.challengeDigest(leaseId, root, segment, source, type(uint40).max, 1);
     }
 
     function _challengeFromCall(
@@ -97,7 +101,8 @@ abstract contract ConsentTest is EscrowTest {
         bytes memory consent
     ) internal view returns (bytes memory) {
         return abi.encodeCall(
-            escrow.challengeFrom, (terms, segment, source, challenger, 1, consent)
+            escrow.challengeFrom,
+            (terms, segment, source, challenger, type(uint40).max, 1, consent)
         );
     }
 

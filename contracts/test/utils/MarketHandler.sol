@@ -54,6 +54,15 @@ contract MarketHandler {
     address[] public accounts;
     bytes32[] public listings;
     mapping(string what => uint256) public count;
+    /// @notice Orders that leases were opened under, and what their closed leases have used.
+    bytes32[] public orders;
+    mapping(bytes32 leaseId => bytes32 digest) public orderOf;
+    mapping(bytes32 digest => uint256) public usedSegments;
+    mapping(bytes32 digest => uint256) public usedMoney;
+    /// @notice Reputation of each provider, but for lost leases, as its leases moved.
+    mapping(address provider => uint256) public proved;
+    mapping(address provider => uint256) public completed;
+    mapping(address provider => uint256) public slashed;
 
     IEscrowTypes.Terms[] private _terms;
     bytes32[] private _ids;
@@ -70,6 +79,7 @@ contract MarketHandler {
     mapping(address account => uint256) private _creditBefore;
     /// @dev Whose credit this step may spend, with its consent.
     address private _spender;
+    mapping(bytes32 digest => bool) private _isKnown;
 
     constructor(
         ILeaseEscrow escrow_,
@@ -246,27 +256,44 @@ contract MarketHandler {
         address relayer,
         uint256 key
     ) private returns (bool) {
-        IEscrowTypes.Order memory order;
-        (order.renter, order.token, order.arbiter) = (terms.renter, terms.token, terms.arbiter);
-        (order.budget, order.segments) = (type(uint64).max, 24);
-        (order.maxDurationS, order.minWindow) = (1000, 20);
-        order.maxPricePerSegment = type(uint64).max;
-        (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2) + _ordersRevoked);
+        IEscrowTypes.Order memory order = _order(seed, terms);
         _lastOrder = order;
         bytes32 digest = escrow.orderDigest(order);
         (uint256 spent,,) = escrow.orderUseOf(digest);
-        IEscrowTypes.Source source = IEscrowTypes.Source(seed >> 1 & 1);
-        bytes memory data = abi.encodeCall(
-            escrow.openFor,
-            (terms, signature, order, _sign(key, digest), source, new IEscrowTypes.Terms[](0))
-        );
-        bool done = _call(relayer, data, "openFor");
-        (uint256 total, uint256 segments, bool isRevoked) = escrow.orderUseOf(digest);
-        vm.assertLe(total, order.budget, "within the budget");
+        bytes memory data =
+            abi.encodeCall(escrow.openFor, (terms, signature, order, _sign(key, digest)));
+        if (!_call(relayer, data, "openFor")) return false;
+        _remember(escrow.leaseIdOf(terms), digest);
+        _checkUse(order, spent + uint256(terms.pricePerSegment) * terms.segments);
+        return true;
+    }
+
+    function _checkUse(IEscrowTypes.Order memory order, uint256 expected) private view {
+        (uint256 spent, uint256 segments, bool isRevoked) =
+            escrow.orderUseOf(escrow.orderDigest(order));
+        vm.assertLe(spent, order.budget, "within the budget");
         vm.assertLe(segments, order.segments, "within the segments");
-        uint256 cost = uint256(terms.pricePerSegment) * terms.segments;
-        if (done) vm.assertTrue(!isRevoked && total == spent + cost, "order use");
-        return done;
+        vm.assertTrue(!isRevoked && spent == expected, "order use");
+    }
+
+    function _order(uint256 seed, IEscrowTypes.Terms memory terms)
+        private
+        view
+        returns (IEscrowTypes.Order memory order)
+    {
+        (order.renter, order.token, order.arbiter) = (terms.renter, terms.token, terms.arbiter);
+        (order.budget, order.segments) = (type(uint64).max, 24);
+        (order.maxDurationS, order.minWindow) = (1000, 20);
+        (order.maxWindow, order.maxDisputeTimeout) = (100, 80);
+        order.maxFirstCommit = 220;
+        order.maxPricePerSegment = type(uint64).max;
+        (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2) + _ordersRevoked);
+    }
+
+    function _remember(bytes32 id, bytes32 digest) private {
+        if (!_isKnown[digest]) orders.push(digest);
+        _isKnown[digest] = true;
+        orderOf[id] = digest;
     }
 
     function revokeOrder(bool bySignature) external {
@@ -379,7 +406,7 @@ contract MarketHandler {
         } else if (which >> 8 & 3 == 0) {
             IEscrowTypes.Source source = IEscrowTypes.Source(which >> 10 & 1);
             data = abi.encodeCall(
-                escrow.challengeFrom, (_terms[i], segment, source, challenger, 0, "")
+                escrow.challengeFrom, (_terms[i], segment, source, challenger, 0, 0, "")
             );
         }
         uint256 value = _valueOf(escrow.challengeBond(_terms[i]));
@@ -408,6 +435,7 @@ contract MarketHandler {
         vm.assertEq(
             lease.paid, fraud ? _payable(i, before, good) : before.paid, "paid by a ruling"
         );
+        if (fraud && _terms[i].bond != 0) ++slashed[_terms[i].provider];
         if (!fraud) _checkClock(i, before, lease);
         else _isProven[_ids[i]] = true;
         _check(Step.Ruling);
@@ -476,6 +504,7 @@ contract MarketHandler {
             vm.assertEq(lockedAfter, locked, "bonds of live leases");
             vm.assertLe(before - total, terms.bond, "at most the bond");
             _checkCredit(terms.renter, credit + before - total);
+            if (terms.bond != 0) ++slashed[terms.provider];
         }
         _check(Step.Other);
     }
@@ -485,7 +514,10 @@ contract MarketHandler {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Disputed);
         bytes memory data = abi.encodeCall(escrow.timeoutDispute, (_terms[i]));
+        uint16 upTo = _payable(i, _seen[i], escrow.disputeOf(_ids[i]).lowestSegment);
         if (_call(address(this), data, "timeoutDispute")) {
+            uint256 split = uint256(_terms[i].pricePerSegment) * (upTo - _seen[i].paid);
+            usedMoney[orderOf[_ids[i]]] += split / 2;
             vm.assertGe(
                 vm.getBlockTimestamp(), _disputedAt[i] + _terms[i].disputeTimeout, "timed out"
             );
@@ -557,6 +589,10 @@ contract MarketHandler {
         return _terms.length;
     }
 
+    function numOrders() external view returns (uint256) {
+        return orders.length;
+    }
+
     function numAccounts() external view returns (uint256) {
         return accounts.length;
     }
@@ -594,8 +630,22 @@ contract MarketHandler {
             if (isEarly && step != Step.Voucher && step != Step.Ruling) {
                 vm.assertEq(lease.paid, before.paid, "nothing is paid within the window");
             }
+            _count(i, before, lease);
             _seen[i] = lease;
         }
+    }
+
+    function _count(uint256 i, IEscrowTypes.Lease memory before, IEscrowTypes.Lease memory lease)
+        private
+    {
+        IEscrowTypes.Terms memory terms = _terms[i];
+        uint256 paid = uint256(terms.pricePerSegment) * (lease.paid - before.paid);
+        if (terms.window != 0) proved[terms.provider] += paid;
+        usedMoney[orderOf[_ids[i]]] += paid;
+        bool isOver = lease.status == IEscrowTypes.LeaseStatus.Closed;
+        if (!isOver || before.status == IEscrowTypes.LeaseStatus.Closed) return;
+        usedSegments[orderOf[_ids[i]]] += lease.paid;
+        if (lease.paid == terms.segments && terms.bond != 0) ++completed[terms.provider];
     }
 
     // A4 #20, A4 #21
@@ -699,7 +749,7 @@ contract MarketHandler {
         terms.auditBps = uint16((seed >> 8) % 2001);
         if (!isMetered) terms.reserveSegments = uint16((seed >> 88) % (terms.segments + 1)) / 2;
         terms.window = isMetered ? 0 : 1 + uint32((seed >> 24) % 100);
-        terms.commitGrace = uint32((seed >> 32) % 60);
+        terms.commitGrace = uint32((seed >> 32) % 60) + (isMetered ? 1 : 0);
         terms.disputeTimeout = 1 + uint32((seed >> 40) % 80);
         terms.openBy = type(uint40).max;
         terms.firstCommitWithin = 20 + uint32((seed >> 48) % 200);

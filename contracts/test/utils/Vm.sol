@@ -36,6 +36,7 @@ interface Vm {
     function getCode(string calldata artifact) external view returns (bytes memory);
     function getRecordedLogs() external returns (Log[] memory);
     function label(address account, string calldata name) external;
+    function load(address account, bytes32 slot) external view returns (bytes32);
     function prank(address sender) external;
     function startPrank(address sender) external;
     function stopPrank() external;
@@ -50,6 +51,7 @@ interface Vm {
     function snapshotGasLastCall(string calldata name) external returns (uint256);
     function snapshotState() external returns (uint256);
     function snapshotValue(string calldata name, uint256 value) external;
+    function store(address account, bytes32 slot, bytes32 value) external;
     function toString(uint256 value) external pure returns (string memory);
     function warp(uint256 timestamp) external;
 }

@@ -212,7 +212,9 @@ def test_when_the_terms_break_a_rule_then_it_is_named(changes, rule):
         ({"listing": None}, Rule.LISTING),
         ({"listing": replace(LISTING, active=False)}, Rule.LISTING),
         ({"listing": replace(LISTING, stake_free=29_999)}, Rule.STAKE),
-        ({"order": replace(ORDER, min_stake=100_000_001)}, Rule.STAKE),
+        ({"order": replace(ORDER, min_bond=30_001)}, Rule.BOND),
+        ({"order": replace(ORDER, min_bond_bps=10_001)}, Rule.BOND),
+        ({"order": replace(ORDER, min_audit_bps=101)}, Rule.FEE),
         ({"order": replace(ORDER, expires_at=NOW)}, Rule.EXPIRY),
         ({"order": replace(ORDER, max_price_per_hour=599_999)}, Rule.PRICE),
         ({"order": replace(ORDER, listing_id=MACHINE)}, Rule.LISTING),
@@ -349,7 +351,9 @@ def test_when_only_one_of_several_checks_of_a_rule_fails_then_it_speaks(terms, f
     [
         ({}, {"order": replace(ORDER, budget=30_000)}),
         ({}, {"listing": replace(LISTING, stake_free=30_000)}),
-        ({}, {"order": replace(ORDER, min_stake=100_000_000)}),
+        ({}, {"order": replace(ORDER, min_bond=30_000)}),
+        ({}, {"order": replace(ORDER, min_bond_bps=10_000)}),
+        ({}, {"order": replace(ORDER, min_audit_bps=100)}),
         ({"fee_bps": 500}, {"offer": replace(OFFER, fee_bps=500)}),
         ({"audit_bps": 2_000}, {"offer": replace(OFFER, audit_bps=2_000)}),
         # A price of 1 000 was rounded up from less than 6 s.

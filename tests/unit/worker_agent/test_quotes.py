@@ -106,7 +106,7 @@ def test_when_the_job_is_metered_then_there_is_neither_window_nor_bond(
         ({"max_price_per_hour": 3_599_999}, "over_budget"),
         ({"verification": Verification.RERUN.bit}, "unsupported"),
         ({"verification": 9}, "unsupported"),
-        ({"min_stake": 10**9 + 1}, "over_budget"),
+        ({"min_bond": 10**9 + 1}, "over_budget"),
     ],
 )
 def test_when_an_order_breaks_the_offer_then_it_is_declined(

@@ -14,18 +14,23 @@ from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.addresses import ZERO_ADDRESS
+from client_sdk.protocol.consents import Challenge
+from client_sdk.protocol.eip712 import digest
+from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms, Voucher, chained_root
-from contracts.bindings import CloseCause, LeaseStatus, Token
+from contracts.bindings import CloseCause, LeaseStatus, OrderUse, Source, Token
 from contracts.events import (
     Closed,
     Committed,
     Event,
     Listed,
     Opened,
+    OrderUsed,
     Settled,
     Stopped,
     Withdrawn,
 )
+from contracts.reputation import reputations
 
 PRICE = 1_000_000
 BOND = 20_000_000
@@ -41,6 +46,7 @@ class Market:
     renter: Sender
     provider: Sender
     operator: Sender
+    arbiter: Sender
 
     def terms(self, **changes: Any) -> Terms:
         now = self.chain.now()
@@ -113,7 +119,14 @@ def market(chain: Chain, anvil: Any, accounts: Any) -> Market:
     assert isinstance(listed, Listed)
     assert listed.document == DOCUMENT
     return Market(
-        chain, accounts, token, listed, sender(accounts.renter), provider, sender(accounts.operator)
+        chain,
+        accounts,
+        token,
+        listed,
+        sender(accounts.renter),
+        provider,
+        sender(accounts.operator),
+        sender(accounts.arbiter),
     )
 
 
@@ -191,6 +204,110 @@ def test_when_a_lease_was_never_opened_then_its_view_says_so(market: Market) -> 
     assert lease.status is LeaseStatus.NONE
     dispute = market.chain.view(market.chain.escrow.dispute_of(b"\x09" * 32))
     assert dispute.challenger == ZERO_ADDRESS
+
+
+def test_when_reputation_is_recomputed_from_events_then_the_contract_says_the_same(
+    market: Market,
+) -> None:
+    chain, escrow = market.chain, market.chain.escrow
+    done = market.terms(segments=2)
+    market.open(done)
+    market.operator.send(escrow.commit(done.abi_tuple(), 2, b"\x05" * 32), f"commit/{done.nonce}")
+    market.settle_when_matured(done)
+    faked = market.terms(window=60)
+    market.open(faked)
+    market.operator.send(escrow.commit(faked.abi_tuple(), 2, b"\x06" * 32), f"commit/{faked.nonce}")
+    bond = Token(market.token).approve(escrow.address, 2 * PRICE)
+    market.renter.send(bond, f"approve-bond/{faked.nonce}")
+    market.renter.send(escrow.challenge(faked.abi_tuple(), 1), f"challenge/{faked.nonce}")
+    market.arbiter.send(escrow.rule(faked.abi_tuple(), True, 1), f"rule/{faked.nonce}")
+
+    events = chain.events(chain.deployment.start_block, chain.head())
+    found = reputations(events)
+    provider = found[done.provider, market.token]
+    assert provider.completed >= 1
+    assert provider.slashed >= 1
+    assert provider.proved >= 3 * PRICE
+    for (account, token), reputation in found.items():
+        assert chain.view(escrow.reputation_of(account, token)) == reputation
+
+
+def test_when_a_consent_names_the_commit_then_anybody_challenges_with_it(market: Market) -> None:
+    chain, escrow = market.chain, market.chain.escrow
+    terms = market.terms(window=60)
+    lease_id = market.open(terms)
+    market.operator.send(escrow.commit(terms.abi_tuple(), 2, b"\x05" * 32), f"commit/{terms.nonce}")
+    challenger = market.accounts.renter
+    consent = Challenge(
+        lease_id=lease_id,
+        root=chain.lease(lease_id).root,
+        segment=1,
+        source=Source.CREDIT,
+        expires_at=chain.now() + 60,
+        nonce=7,
+    )
+    fields = (lease_id, consent.root, 1, Source.CREDIT, consent.expires_at, 7)
+    assert chain.view(escrow.challenge_digest(*fields)) == digest(consent, chain.domain)
+    bond = Token(market.token).approve(escrow.address, 2 * PRICE)
+    market.renter.send(bond, f"approve-bond/{terms.nonce}")
+    call = escrow.challenge_from(
+        terms.abi_tuple(),
+        1,
+        Source.CREDIT,
+        challenger.address,
+        consent.expires_at,
+        7,
+        sign(consent, chain.domain, challenger),
+    )
+    market.operator.send(call, f"challenge/{terms.nonce}")
+    assert chain.lease(lease_id).status is LeaseStatus.DISPUTED
+
+
+def test_when_a_signed_order_is_used_then_it_pays_for_what_its_leases_use(market: Market) -> None:
+    chain, escrow = market.chain, market.chain.escrow
+    terms = market.terms()
+    order = Order(
+        renter=terms.renter,
+        token=terms.token,
+        arbiter=terms.arbiter,
+        job_hash=terms.job_hash,
+        hardware_class=market.listing.hardware_class,
+        max_price_per_hour=1,
+        max_price_per_segment=PRICE,
+        budget=terms.cost,
+        min_bond=BOND,
+        min_bond_bps=50_000,
+        min_audit_bps=300,
+        segments=terms.segments,
+        max_duration_s=600,
+        min_window=2,
+        max_window=2,
+        max_dispute_timeout=20,
+        max_first_commit=60,
+        verification=1,
+        expires_at=chain.now() + 600,
+        nonce=time.time_ns() % 2**64,
+    )
+    # The grace may be no longer than the window that the order asks for.
+    terms = replace(terms, commit_grace=2)
+    assert order.broken_rule(terms, market.listing.hardware_class) is None
+    order_id = order.order_digest(chain.domain)
+    assert chain.view(escrow.order_digest(order.abi_tuple())) == order_id
+    approve = Token(market.token).approve(escrow.address, terms.cost)
+    market.renter.send(approve, f"approve/{terms.nonce}")
+    signature = sign(terms, chain.domain, market.accounts.operator)
+    call = escrow.open_for(
+        terms.abi_tuple(),
+        signature,
+        order.abi_tuple(),
+        sign(order, chain.domain, market.accounts.renter),
+    )
+    market.operator.send(call, f"open-for/{terms.nonce}")
+    assert chain.view(escrow.order_use_of(order_id)) == OrderUse(terms.cost, 4, False)
+    closing = market.operator.send(escrow.close(terms.abi_tuple()), f"close/{terms.nonce}")
+    (used,) = [event for event in closing.events if isinstance(event, OrderUsed)]
+    assert (used.order_digest, used.spent, used.segments) == (order_id, 0, 0)
+    assert chain.view(escrow.order_use_of(order_id)) == OrderUse(0, 0, False)
 
 
 def test_when_blocks_pass_then_the_beacon_gives_one_value_for_good(

@@ -44,7 +44,7 @@ async def test_when_the_same_order_comes_again_then_its_ids_are_the_same(world: 
         ({"segments": 101}, "segments"),
         ({"verification": 2}, "verification"),
         ({"verification": 9}, "verification"),
-        ({"min_stake": 101 * TUSD}, "min_stake"),
+        ({"min_bond": 101 * TUSD}, "min_bond"),
         ({"arbiter": STRANGER.address}, "arbiter"),
         ({"token": STRANGER.address}, "token"),
         ({"expires_at": 1}, "expires_at"),
