@@ -183,7 +183,7 @@ def make_terms(
     _check_fit(order, offer, segment_s, segments, price)
     if bond > free_stake:
         raise OrderRejected("busy", "This worker's free stake does not carry the bond.")
-    return Terms(
+    terms = Terms(
         renter=order.renter,
         provider=offer.provider,
         operator=offer.operator,
@@ -203,6 +203,14 @@ def make_terms(
         nonce=secrets.randbits(64),
         **_periods(manifest, segment_s, segments, settings, order.max_duration_s),
     )
+    return _within_caps(order, terms, offer)
+
+
+def _within_caps(order: Order, terms: Terms, offer: Offer) -> Terms:
+    """Refuse an order whose leases others open, when the contract would not take our terms."""
+    if order.openable and (broken := order.broken_rule(terms, offer.hardware_class)):
+        raise OrderRejected("unsupported", f"This worker's terms do not keep your {broken}.")
+    return terms
 
 
 def _check_segment(

@@ -117,6 +117,13 @@ def check_terms(terms: Terms, order: Order, offer: Offer, listing: ListingFacts,
         raise RuleBroken("max_duration", f"the order takes at most {order.max_duration_s}")
     if terms.open_by <= now:
         raise RuleBroken("open_by", "the time to open the lease is over; check your clock")
+    _check_caps(terms, order, offer)
+
+
+def _check_caps(terms: Terms, order: Order, offer: Offer) -> None:
+    """An order that others may use needs terms that the contract takes under it."""
+    if order.openable and (broken := order.broken_rule(terms, offer.hardware_class)):
+        raise RuleBroken("terms", f"do not keep the order's {broken}")
 
 
 def _same_account(field: str, given: str, wanted: str) -> None:

@@ -72,6 +72,34 @@ def test_when_all_fits_then_terms_keep_the_offers_promises(
     assert terms.machine_hash == offer().machine_hash
 
 
+@pytest.mark.parametrize(
+    ("caps", "refused"),
+    [
+        ({"max_window": 20}, None),
+        ({"max_window": 19}, "max_window"),
+        ({"max_window": 20, "min_bond_bps": 10_001}, "min_bond_bps"),
+        ({"max_window": 19, "max_price_per_segment": 0}, None),
+    ],
+)
+def test_when_others_may_open_an_order_then_our_terms_keep_its_caps(
+    tmp_path: Path,
+    chain: FakeChain,
+    job: parties.Job,
+    caps: dict[str, int],
+    refused: str | None,
+) -> None:
+    wide = {"min_window": 15, "max_dispute_timeout": 600, "max_first_commit": 3600}
+    changes = wide | {"max_price_per_segment": 2250} | caps
+    order, _ = parties.make_order(job, offer(), chain, **changes)
+    settings = parties.make_settings(tmp_path)
+    if refused is None:
+        assert make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
+        return
+    with pytest.raises(OrderRejected, match=f"do not keep your {refused}") as found:
+        make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
+    assert found.value.code == "unsupported"
+
+
 def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
     tmp_path: Path, chain: FakeChain, job: parties.Job
 ) -> None:

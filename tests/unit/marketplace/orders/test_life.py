@@ -162,6 +162,34 @@ async def test_when_terms_disagree_with_the_order_then_they_are_refused(
     assert (error["code"], error["details"]["field"]) == ("terms_refused", field)
 
 
+@pytest.mark.parametrize(("max_window", "status"), [(20, 200), (19, 400)])
+async def test_when_others_may_open_an_order_then_terms_keep_its_caps(
+    world: World, max_window: int, status: int
+) -> None:
+    offer = world.offer(await world.list_machine())
+    await world.publish(offer)
+    order = world.order(
+        offer,
+        min_window=15,
+        max_window=max_window,
+        max_dispute_timeout=20,
+        max_first_commit=300,
+        max_price_per_segment=TUSD,
+    )
+    order_id = (await world.place(order, offer)).json()["order_id"]
+    claim = (await world.request(OPERATOR, "POST", f"/orders/{order_id}/claim")).json()
+    terms = world.terms(order, offer)
+    body = {
+        "terms": terms.to_json(),
+        "signature": world.signed(terms, OPERATOR),
+        "lock_token": claim["lock_token"],
+    }
+    answer = await world.request(OPERATOR, "POST", f"/orders/{order_id}/terms", json=body)
+    assert answer.status_code == status
+    if status != 200:
+        assert "do not keep the order's max_window" in answer.json()["error"]["message"]
+
+
 async def test_when_terms_are_signed_by_another_key_then_they_are_refused(world: World) -> None:
     offer = world.offer(await world.list_machine())
     await world.publish(offer)
