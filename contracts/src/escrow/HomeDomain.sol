@@ -1,38 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 /// @notice EIP-712 domain that names the chain of the deployment for ever. After a fork, leases
 /// keep their ids and signatures their meaning on both chains, so that every way out works on both.
-abstract contract HomeDomain is IERC5267 {
+abstract contract HomeDomain {
     bytes32 private constant DOMAIN_TYPEHASH = keccak256(
         "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
     );
-    string private constant NAME = "Gridlease";
-    string private constant VERSION = "1";
+    string internal constant NAME = "Gridlease";
+    string internal constant VERSION = "1";
 
     uint256 internal immutable _homeChainId = block.chainid;
     address private immutable _maker = address(this);
     bytes32 private immutable _ownSeparator = _separatorOf(address(this), block.chainid);
-
-    /// @inheritdoc IERC5267
-    function eip712Domain()
-        external
-        view
-        returns (
-            bytes1 fields,
-            string memory name,
-            string memory version,
-            uint256 chainId,
-            address verifyingContract,
-            bytes32 salt,
-            uint256[] memory extensions
-        )
-    {
-        return (hex"0f", NAME, VERSION, _homeChainId, address(this), 0, new uint256[](0));
-    }
 
     /// @dev The extension runs as the escrow, whose separator is not its own.
     function _hashTypedDataV4(bytes32 structHash) internal view returns (bytes32) {

@@ -51,7 +51,10 @@ abstract contract StakeBook is Ledger {
     function _unlockBond(address provider, address token, uint96 bond, CloseCause cause) internal {
         if (bond == 0) return;
         StakeRecord storage held = _stakes[provider][token];
-        held.locked -= uint88(bond);
+        // Cannot go below zero: the bond was locked when the lease was opened, and is freed once.
+        unchecked {
+            held.locked -= uint88(bond);
+        }
         if (cause == CloseCause.Completed) held.completed = _oneMore(held.completed);
         else if (_isLost(cause)) held.lost = _oneMore(held.lost);
     }
