@@ -11,7 +11,7 @@ import {Proxy} from "@openzeppelin/contracts/proxy/Proxy.sol";
 /// ILeaseEscrow. What a lease goes through is here; all else is code of the extension, which this
 /// contract makes in its constructor and runs on its own storage: together they are larger than one
 /// contract may be.
-contract LeaseEscrow is Leases, Proxy, IERC5267 {
+contract LeaseEscrow is Leases, Proxy {
     // Also in ILeaseEscrow; the address is fixed here for ever.
     address public immutable extension;
 

@@ -2,9 +2,10 @@
 pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "./IEscrowTypes.sol";
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
 
 /// @notice What the escrow itself executes: the life of a lease without disputes, and withdrawals.
-interface IEscrowCore is IEscrowTypes {
+interface IEscrowCore is IEscrowTypes, IERC5267 {
     // ----------------------------------------------------------------------------------- leases
 
     /// @notice Opens a lease: takes `pricePerSegment * segments` from the caller's allowance (the
