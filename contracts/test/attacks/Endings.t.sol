@@ -7,7 +7,9 @@ import {vm} from "../utils/Vm.sol";
 
 // Attacks on how a lease ends. Each test says what a simpler rule would give.
 // ├── stop just before a commit
-// └── reserve paid without saving
+// ├── reserve paid without saving
+// ├── withheld checkpoints: the draw is made again until it misses the fakes
+// └── rejection as free compute
 contract EndingAttacksTest is ConsentTest {
     uint16 private constant RESERVE = 3;
     uint16 private constant FREE = SEGMENTS - RESERVE;
@@ -114,6 +116,74 @@ contract EndingAttacksTest is ConsentTest {
         vm.warp(START + 100 + DISPUTE_TIMEOUT);
         escrow.timeoutDispute(terms);
         vm.assertEq(_credits().renter, COST - FREE * uint256(PRICE) / 2, "renter");
+    }
+
+    // ---------------------------------------------------------------------- withheld checkpoints
+
+    /// @dev Naive: what cannot be fetched may be committed again. Each commit draws anew; a
+    /// provider that withholds the checkpoints of an unlucky draw is audited where it likes.
+    function test_withheldCheckpoints_areNotDrawnAgain() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(4);
+        vm.prank(CHALLENGER);
+        escrow.demandData(terms, 1);
+        vm.prank(ARBITER);
+        escrow.attestUnretrievable(terms, 1);
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.LeaseUnretrievable.selector, leaseId));
+        _commit(terms, 4);
+        vm.warp(START + 50 + WINDOW);
+        vm.prank(STRANGER);
+        escrow.close(terms);
+        vm.assertEq(escrow.leaseOf(leaseId).paid, 1, "paid below the missing one only");
+        // Whoever asked had its bond back, since it was right.
+        vm.assertEq(_credits().challenger, CHALLENGE_BOND, "bond");
+        vm.assertEq(_credits().renter, COST - PRICE, "renter");
+    }
+
+    // ------------------------------------------------------------------- rejection, free compute
+
+    /// @dev Naive: a renter that finds the machine wanting gets everything back. It would let the
+    /// machine compute until the first commit is due, fetch the checkpoints, and reject it.
+    function test_rejectionAsFreeCompute_isNotTheRentersToMake() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        vm.warp(START + 50);
+        bytes32 digest = escrow.failedProbeDigest(leaseId, TRACE);
+        bytes memory signature = _signature(RENTER_KEY, digest);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrowTypes.SignatureInvalid.selector, operator, digest)
+        );
+        vm.prank(renter);
+        escrow.rejectMachine(terms, TRACE, signature);
+        // What is left to it is a stop, which pays for what was done.
+        _stop(terms);
+        _commit(terms, 5);
+        vm.warp(START + 51 + WINDOW);
+        escrow.close(terms);
+        _assertCredits(_paid(5, COST - 5 * uint256(PRICE)));
+    }
+
+    /// @dev Naive: a failed probe counts whenever it comes. An operator that was bribed, or the
+    /// arbiter, would refund work that is committed, over the head of the provider.
+    function test_rejectionAsFreeCompute_comesTooLateAfterACommit() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(5);
+        bytes memory signature = _signature(OPERATOR_KEY, escrow.failedProbeDigest(leaseId, TRACE));
+        address[2] memory callers = [renter, ARBITER];
+        for (uint256 i = 0; i < callers.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.WorkCommitted.selector, leaseId));
+            vm.prank(callers[i]);
+            escrow.rejectMachine(terms, TRACE, signature);
+        }
+    }
+
+    /// @dev Naive: the arbiter of the terms may reject, whatever the lease. Nobody checks who the
+    /// arbiter of a metered lease is: the renter would name itself, and mark every provider.
+    function test_rejectionAsFreeCompute_isNotForTheArbiterOfAMeteredLease() external {
+        IEscrowTypes.Terms memory terms = _meteredTerms();
+        terms.arbiter = renter;
+        _open(terms);
+        vm.expectPartialRevert(IEscrowTypes.SignatureInvalid.selector);
+        vm.prank(renter);
+        escrow.rejectMachine(terms, TRACE, "");
     }
 
     // ------------------------------------------------------------------------------------- tools

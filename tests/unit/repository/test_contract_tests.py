@@ -29,6 +29,8 @@ ATTACKS: Final = (
     "standingAllowance",
     "hostileRelayer",
     "reserveWithoutSaving",
+    "withheldCheckpoints",
+    "rejectionAsFreeCompute",
     "bondRecycling",
     "deadArbiter",
     "deadAuditors",
