@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 
 from client_sdk.protocol.addresses import ZERO_ADDRESS, checksum_address
 from client_sdk.protocol.terms import Terms
-from tests.integration.contracts.model import features
 from tests.integration.contracts.model.ledger import NATIVE
 from tests.integration.contracts.model.openings import DAY, MAX_COST
 from tests.integration.contracts.model.twin import NAMES, RENTERS, START
 
-LEAST_BOND: Final = "min_bond" if features.ORDERS else "min_stake"
 UNKNOWN: Final = b"\xee" * 32
 UNLISTED: Final = checksum_address("0x" + "ee" * 20)
 """A token that the escrow does not know."""
@@ -50,6 +48,7 @@ _WRONG_TERMS: tuple[Change, ...] = (
     lambda t: {"window": 30 * DAY + 1},
     lambda t: {"window": 30 * DAY, "commit_grace": 30 * DAY, "dispute_timeout": 90 * DAY},
     lambda t: {"commit_grace": 30 * DAY + 1},
+    lambda t: {"commit_grace": 0, "window": 0, "reserve_segments": 0},
     lambda t: {"max_duration": 0},
     lambda t: {"max_duration": 1096 * DAY + 1},
     lambda t: {"max_duration": 1096 * DAY},
@@ -79,28 +78,24 @@ _WRONG_ORDERS: tuple[Change, ...] = (
     lambda t: {"listing_id": UNKNOWN},
     lambda t: {"hardware_class": UNKNOWN},
     lambda t: {"max_price_per_segment": max(1, t.price_per_segment - 1)},
-    lambda t: {LEAST_BOND: t.bond},
-    lambda t: {LEAST_BOND: t.bond + 1},
+    lambda t: {"min_bond": t.bond},
+    lambda t: {"min_bond": t.bond + 1},
     lambda t: {"max_duration_s": t.max_duration - 1},
     lambda t: {"min_window": t.window + 1},
     lambda t: {"min_window": t.dispute_timeout + 1},
     lambda t: {"min_window": max(1, t.commit_grace - 1)},
+    lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost, 2**16 - 1)},
+    lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost + 1, 2**16 - 1)},
+    lambda t: {"min_audit_bps": t.audit_bps},
+    lambda t: {"min_audit_bps": t.audit_bps + 1},
+    lambda t: {"max_window": t.window - 1},
+    lambda t: {"max_dispute_timeout": t.dispute_timeout - 1},
+    lambda t: {"max_first_commit": t.first_commit_within - 1},
+    lambda t: {"min_segment_seconds": t.min_segment_seconds},
+    lambda t: {"min_segment_seconds": t.min_segment_seconds + 1},
     lambda t: {"budget": t.cost - 1},
     lambda t: {"segments": t.segments - 1},
 )
-if features.ORDERS:
-    _WRONG_TERMS += (lambda t: {"window": 0, "reserve_segments": 0, "commit_grace": 0},)
-    _WRONG_ORDERS += (
-        lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost, 2**16 - 1)},
-        lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost + 1, 2**16 - 1)},
-        lambda t: {"min_audit_bps": t.audit_bps},
-        lambda t: {"min_audit_bps": t.audit_bps + 1},
-        lambda t: {"max_window": t.window - 1},
-        lambda t: {"max_dispute_timeout": t.dispute_timeout - 1},
-        lambda t: {"max_first_commit": t.first_commit_within - 1},
-        lambda t: {"min_segment_seconds": t.min_segment_seconds},
-        lambda t: {"min_segment_seconds": t.min_segment_seconds + 1},
-    )
 
 
 @dataclass(frozen=True)

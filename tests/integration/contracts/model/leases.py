@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from client_sdk.protocol.terms import Terms, chained_root
 from contracts.bindings import CloseCause, LeaseStatus, Source
-from tests.integration.contracts.model import features
 from tests.integration.contracts.model.ledger import challenge_bond, challenge_reward
 from tests.integration.contracts.model.openings import Openings
 from tests.integration.contracts.model.state import Dispute, Lease, Refused, require
@@ -181,7 +180,7 @@ class Leases(Openings):
     def _close(self, lease: Lease, cause: CloseCause, paid_otherwise: int = 0) -> None:
         """Refund what is left in escrow; the bond is free, for it is no live lease's any more."""
         refund = lease.escrow - paid_otherwise
-        if lease.order and features.ORDERS:
+        if lease.order:
             use = self.order_use(lease.order)
             use.spent -= refund
             use.segments -= lease.terms.segments - lease.paid
@@ -207,7 +206,7 @@ class Leases(Openings):
         """`consent`: who signed exactly this challenge, and its digest."""
         signer, digest = consent
         if caller != challenger:
-            require(self.now < expires_at or not features.ORDERS, "ConsentExpired")
+            require(self.now < expires_at, "ConsentExpired", expiresAt=expires_at)
             is_used = (challenger, digest) in self.state.used_consents
             require(not is_used, "ConsentUsed", account=challenger)
             require(signer == challenger, "SignatureInvalid", signer=challenger)
@@ -324,7 +323,6 @@ class Leases(Openings):
         self._pay_out(terms, half)
         for challenger in dispute.challengers:
             self._return_bond(terms, challenger)
-        lease.was_split = half > 0
         self._close(lease, CloseCause.DISPUTE_TIMED_OUT, paid_otherwise=half)
 
     # Findings outside of disputes

@@ -8,7 +8,6 @@ from client_sdk.protocol.addresses import ZERO_ADDRESS
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import LeaseStatus, Source
-from tests.integration.contracts.model import features
 from tests.integration.contracts.model.state import Lease, Stake, State, require
 
 NATIVE: Final = ZERO_ADDRESS
@@ -64,15 +63,13 @@ class Ledger:
         self._move(token, payer, self.address, amount)
 
     def _take(self, source: Source, token: str, payer: str, amount: int) -> None:
-        if source is Source.CREDIT and features.ORDERS:
+        """Take `amount` out of an allowance, or of credit first and then the allowance."""
+        if source is Source.CREDIT:
             held = self.credit(token, payer)
             enough = token != NATIVE or held >= amount  # coins are in nobody's allowance
             require(enough, "CreditTooLow", amount=amount, credit=held)
             self._debit(token, payer, min(held, amount))
             amount -= min(held, amount)
-        elif source is Source.CREDIT:
-            self._debit(token, payer, amount)
-            return
         if amount:
             self._pull(token, payer, amount)
 
@@ -147,8 +144,7 @@ class Ledger:
     def stake(self, caller: str, token: str, amount: int, value: int = 0) -> None:
         self._check_token(token)
         require(amount > 0, "AmountMissing")
-        most = 2**88 if features.ORDERS else 2**120
-        require(amount < most, "SafeCastOverflowedUintDowncast")
+        require(amount < 2**88, "SafeCastOverflowedUintDowncast")
         self.staked(caller, token).total += amount
         self._pull(token, caller, amount, value)
 

@@ -15,7 +15,6 @@ from client_sdk.protocol.eip712 import digest
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms, Voucher
 from contracts.bindings import Call, LeaseStatus, Source
-from tests.integration.contracts.model import features
 from tests.integration.contracts.model.drain import drain
 from tests.integration.contracts.model.draws import (
     AMOUNT,
@@ -40,7 +39,6 @@ from tests.integration.contracts.model.steps import step, take_step
 from tests.integration.contracts.model.twin import OPERATORS, PROVIDERS, START, Twin
 
 JOB: Final = b"\x07" * 32
-LONGEST: Final = {"max_window": 40, "max_dispute_timeout": 60, "max_first_commit": 500}
 
 
 def is_active(lease: Lease) -> bool:
@@ -320,20 +318,20 @@ class Market(RuleBasedStateMachine):
             verification=1,
             expires_at=START + 1_000,
             nonce=nonce,
-            **(LONGEST if features.ORDERS else {}),
+            max_window=40,
+            max_dispute_timeout=60,
+            max_first_commit=500,
         )
         return replace(order, **wrong(terms)) if wrong else order
 
     @step(
-        4,
+        5,
         wish=ORDERED,
         nonce=st.integers(0, 1),
         wrong=WRONG_ORDER,
         caller=SOMEBODY,
         signer=SOMEBODY_ELSE,
-        source=st.sampled_from(Source),
-        after=st.none() | WHICH,
-        given=rarely(*range(8)),
+        after=st.sampled_from((None, None, *range(8))),
     )
     def open_for(
         self,
@@ -342,29 +340,18 @@ class Market(RuleBasedStateMachine):
         wrong: Change | None,
         caller: str,
         signer: str | None,
-        source: Source,
         after: int | None,
-        given: int | None,
     ) -> None:
-        predecessor: tuple[Terms, ...] = ()
         terms = self.terms(wish)
         order = self.order(terms, nonce, wrong)
         if after is not None:
             ordered = order.order_digest(self.twin.domain)
-            earlier = self.pick(after, lambda x: x.order == ordered and not x.is_live).terms
-            terms = replace(terms, predecessor=earlier.lease_id(self.twin.domain))
-            predecessor = (earlier,)
-        if given is not None:
-            predecessor = tuple(x.terms for x in self.leases[:2])[given % 3 :]
+            earlier = self.pick(after, lambda x: x.order == ordered and not x.is_live)
+            terms = replace(terms, predecessor=earlier.terms.lease_id(self.twin.domain))
         ordered_by, consent = self.sign(order.renter, signer, order)
         signed_by, signature = self.sign(terms.operator, None, terms)
-        arguments: tuple[Any, ...] = (terms, signed_by, order, ordered_by)
-        sent: tuple[Any, ...] = (terms.abi_tuple(), signature, order.abi_tuple(), consent)
-        if not features.ORDERS:
-            arguments = (*arguments, source, predecessor)
-            sent = (*sent, source, [x.abi_tuple() for x in predecessor])
-        call = self.escrow.open_for(*sent)
-        self.do(self.of(caller), call, self.model.open_for, *arguments)
+        call = self.escrow.open_for(terms.abi_tuple(), signature, order.abi_tuple(), consent)
+        self.do(self.of(caller), call, self.model.open_for, terms, signed_by, order, ordered_by)
 
     @step(1, which=WHICH, nonce=st.integers(0, 1), caller=SOMEBODY, signer=SOMEBODY_ELSE)
     def revoke_order(self, which: int, nonce: int, caller: str, signer: str | None) -> None:
@@ -518,18 +505,19 @@ class Market(RuleBasedStateMachine):
     ) -> None:
         terms, segment = self._suspect(which, above, off)
         lease_id, who = terms.lease_id(self.twin.domain), self.of(challenger)
-        lease = self.model.state.leases[lease_id]
         expires_at = START + 100_000 if late is None else self.model.now + 1 - late
-        fields: dict[str, Any] = {"lease_id": lease_id, "segment": segment, "source": source}
-        if features.ORDERS:
-            fields |= {"root": lease.root, "expires_at": expires_at}
-        consent = Challenge(**fields, nonce=nonce)
+        consent = Challenge(
+            lease_id=lease_id,
+            root=self.model.state.leases[lease_id].root,
+            segment=segment,
+            source=source,
+            expires_at=expires_at,
+            nonce=nonce,
+        )
         signed_by, signature = self.sign(who, signer, consent)
         signed = (signed_by, digest(consent, self.twin.domain))
-        times = (expires_at, nonce) if features.ORDERS else (nonce,)
-        call = self.escrow.challenge_from(
-            terms.abi_tuple(), segment, source, who, *times, signature
-        )
+        sent = (segment, source, who, expires_at, nonce, signature)
+        call = self.escrow.challenge_from(terms.abi_tuple(), *sent)
         arguments = (terms, segment, source, who, signed, expires_at)
         self.do(self.of(caller), call, self.model.challenge_from, *arguments)
 

@@ -14,8 +14,15 @@ from collections.abc import Hashable
 from typing import Any, Final, TypeAlias
 
 from client_sdk.protocol.addresses import ZERO_ADDRESS
-from contracts.bindings import CloseCause, DisputeView, LeaseView, ListingView, OrderUse, StakeView
-from tests.integration.contracts.model import features
+from contracts.bindings import (
+    CloseCause,
+    DisputeView,
+    LeaseView,
+    ListingView,
+    OrderUse,
+    Reputation,
+    StakeView,
+)
 from tests.integration.contracts.model.leases import Leases
 from tests.integration.contracts.model.ledger import NATIVE
 from tests.integration.contracts.model.state import require
@@ -26,9 +33,6 @@ LOST: Final = {
     CloseCause.UNRETRIEVABLE,
 }
 """Causes that count against a provider, without a slash."""
-
-if features.ORDERS:
-    from contracts.bindings import Reputation
 
 Question: TypeAlias = tuple[Hashable, ...]
 """Name of a view, then its arguments."""
@@ -42,7 +46,7 @@ class Model(Leases):
 
     def _collect_all(self) -> None:
         """What has accrued is the receivers' of that time."""
-        for token in self.tokens if features.ORDERS else ():
+        for token in self.tokens:
             self._collect(token)
 
     def set_fee(self, caller: str, fee_bps: int) -> None:
@@ -102,8 +106,7 @@ class Model(Leases):
         for provider, token in state.stakes:
             answers["stake_of", provider, token] = self._stake_view(provider, token)
             answers["free_stake_of", provider, token] = self.free_stake(provider, token)
-            if features.ORDERS:
-                answers["reputation_of", provider, token] = self._reputation(provider, token)
+            answers["reputation_of", provider, token] = self._reputation(provider, token)
         return answers
 
     def _listing_view(self, listing_id: bytes) -> ListingView:
@@ -146,7 +149,7 @@ class Model(Leases):
         locked = self.locked(provider, token)
         return StakeView(held.total, locked, held.unbonding, held.claimable_at)
 
-    def _reputation(self, provider: str, token: str) -> Any:
+    def _reputation(self, provider: str, token: str) -> Reputation:
         """Follows from the leases: what was paid after a window, and how
         those with a bond ended.
         """

@@ -11,7 +11,6 @@ from client_sdk.protocol.keccak import keccak256
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import LeaseStatus, Source
-from tests.integration.contracts.model import features
 from tests.integration.contracts.model.ledger import BPS, NATIVE, Ledger
 from tests.integration.contracts.model.state import Lease, Listing, OrderUse, Refused, require
 
@@ -163,13 +162,11 @@ class Openings(Ledger):
         signer: str | None,
         order: Order,
         order_signer: str | None,
-        source: Source = Source.CREDIT,
-        predecessor: tuple[Terms, ...] = (),
     ) -> None:
         require(not self.state.is_paused, "EnforcedPause")
         lease = self._open(terms, signer)
-        self._use_order(lease, order, order_signer, predecessor)
-        self._take(source, terms.token, terms.renter, terms.cost)
+        self._use_order(lease, order, order_signer)
+        self._take(Source.CREDIT, terms.token, terms.renter, terms.cost)
 
     # What every opening checks
 
@@ -204,10 +201,9 @@ class Openings(Ledger):
         require(self.now <= terms.open_by, "AfterOpenBy", openBy=terms.open_by)
         require(terms.window <= 30 * DAY, "WindowTooLong")
         require(terms.commit_grace <= 30 * DAY, "CommitGraceTooLong")
-        if features.ORDERS:
-            # Else a close could be faster than the newest voucher.
-            has_grace = terms.commit_grace > 0 or not terms.metered
-            require(has_grace, "CommitGraceMissing")
+        # Else a close could be faster than the newest voucher.
+        has_grace = terms.commit_grace > 0 or not terms.metered
+        require(has_grace, "CommitGraceMissing")
         require(0 < terms.max_duration <= 1096 * DAY, "MaxDurationOutOfRange")
 
     def _check_arbiter(self, terms: Terms) -> None:
@@ -241,18 +237,14 @@ class Openings(Ledger):
     def order_use(self, digest: bytes) -> OrderUse:
         return self.state.orders.setdefault(digest, OrderUse())
 
-    def _use_order(
-        self, lease: Lease, order: Order, signer: str | None, predecessor: tuple[Terms, ...]
-    ) -> None:
+    def _use_order(self, lease: Lease, order: Order, signer: str | None) -> None:
         terms, digest = lease.terms, order.order_digest(self.domain)
         self._check_order(terms, order)
         require(signer == order.renter, "SignatureInvalid", signer=order.renter)
         use = self.order_use(digest)
         require(not use.is_revoked, "OrderIsRevoked", orderDigest=digest)
-        if terms.predecessor != ZERO_HASH and features.ORDERS:
+        if terms.predecessor != ZERO_HASH:
             self._continue(digest, self.state.leases[terms.predecessor])
-        elif terms.predecessor != ZERO_HASH:
-            self._give_back(use, digest, terms, predecessor)
         use.spent += terms.cost
         require(use.spent <= order.budget, "BudgetExceeded", spent=use.spent)
         use.segments += terms.segments
@@ -272,21 +264,6 @@ class Openings(Ledger):
             order.listing_id in (ZERO_HASH, terms.listing_id),
             order.hardware_class in (ZERO_HASH, listed_class),
             terms.price_per_segment <= order.max_price_per_segment,
-            *self._other_caps(terms, order),
-        )
-        for rule, is_kept in enumerate(caps):
-            require(is_kept, "TermsOutsideOrder", rule=rule)
-
-    def _other_caps(self, terms: Terms, order: Order) -> tuple[bool, ...]:
-        if not features.ORDERS:
-            return (
-                terms.bond >= order.min_stake,
-                terms.max_duration <= order.max_duration_s,
-                terms.window >= order.min_window,
-                terms.dispute_timeout >= order.min_window,
-                terms.commit_grace <= order.min_window,
-            )
-        return (
             terms.bond >= order.min_bond,
             terms.bond * BPS >= terms.cost * order.min_bond_bps,
             terms.audit_bps >= order.min_audit_bps,
@@ -299,6 +276,8 @@ class Openings(Ledger):
             terms.min_segment_seconds >= order.min_segment_seconds,
             terms.commit_grace <= order.min_window,
         )
+        for rule, is_kept in enumerate(caps):
+            require(is_kept, "TermsOutsideOrder", rule=rule)
 
     def _continue(self, digest: bytes, earlier: Lease) -> None:
         """A lease of the order goes on where a closed one ended, once."""
@@ -307,20 +286,3 @@ class Openings(Ledger):
         is_closed = earlier.status is LeaseStatus.CLOSED
         require(is_closed, "PredecessorNotClosed", status=earlier.status)
         earlier.was_continued = True
-
-    def _give_back(
-        self, use: OrderUse, digest: bytes, terms: Terms, predecessor: tuple[Terms, ...]
-    ) -> None:
-        """Let the order use again, once, what a closed lease of it did not use."""
-        require(len(predecessor) == 1, "PredecessorMissing")
-        given = predecessor[0].lease_id(self.domain)
-        require(given == terms.predecessor, "PredecessorDiffers", given=given)
-        earlier = self.state.leases[given]
-        require(earlier.order == digest, "PredecessorOfOtherOrder", predecessor=given)
-        is_closed = earlier.status is LeaseStatus.CLOSED
-        require(is_closed, "PredecessorNotClosed", predecessor=given)
-        earlier.order = None
-        if not earlier.was_split:
-            unused = earlier.terms.segments - earlier.paid
-            use.segments -= unused
-            use.spent -= unused * earlier.terms.price_per_segment

@@ -83,9 +83,6 @@ class Lease:
     order: bytes | None = None
     """Digest of the order under which somebody else opened it for its renter."""
 
-    was_split: bool = False
-    """Whether a dispute's timeout paid something for unpaid segments."""
-
     was_continued: bool = False
     """Whether a lease of the same order goes on where this one ended."""
 
