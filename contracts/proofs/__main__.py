@@ -19,8 +19,16 @@ TOOLS: Final = FOLDER.parent / ".venv-proofs" / "bin"
 
 
 def not_proved(project: Project, match: str = "") -> set[str]:
-    """Names of the proofs that do not hold, among those whose name holds `match`."""
+    """Names of the proofs that do not hold, among those whose name holds `match`.
+
+    Raises
+    ------
+    ProofError
+        No proof has such a name, or halmos did not run all of them.
+    """
     names = [name for name in project.checks() if match in name]
+    if not names:
+        raise ProofError(f"no proof has {match!r} in its name")
     return {proof.name for proof in project.prove(names) if not proof.holds}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contracts.proofs import __main__ as proofs
-from contracts.proofs.project import Project, ProofError
+from contracts.proofs.project import FOLDER, Project, ProofError
 
 # Answers with the report that lies beside it, if there is one.
 HALMOS = """#!/bin/sh
@@ -77,3 +77,27 @@ def test_when_the_tools_are_missing_then_the_command_says_what_to_do(
 ) -> None:
     assert proofs.main(["--tools", str(tmp_path)]) == 1
     assert "run `make proofs`" in capsys.readouterr().err
+
+
+def test_when_a_project_is_copied_then_it_has_all_that_a_proof_reads(
+    project: Project, tmp_path: Path
+) -> None:
+    copy = Project.copy(tmp_path / "copy", project.folder, print)
+    assert "check_close_refundsWhatIsUnpaid" in copy.checks()
+    for name in ("foundry.toml", "src/LeaseEscrow.sol", "test/utils/Vm.sol"):
+        assert (copy.folder / name).read_bytes() == (FOLDER / name).read_bytes()
+    assert (copy.folder / "node_modules" / "@openzeppelin").is_dir()
+
+
+def test_when_the_library_is_missing_then_the_command_says_what_to_do(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("contracts.proofs.project.FOLDER", tmp_path)
+    with pytest.raises(ProofError, match="run `npm ci`"):
+        Project.copy(tmp_path / "copy", project.folder, print)
+
+
+def test_when_no_proof_has_the_name_then_that_is_an_error(project: Project) -> None:
+    answer(project)
+    with pytest.raises(ProofError, match="no proof"):
+        proofs.not_proved(project, "check_nothing")
