@@ -26,7 +26,7 @@ contract ForkTest is EscrowTest {
         vm.assertEq(escrow.leaseIdOf(_terms()), leaseId, "lease id");
         vm.assertEq(escrow.voucherDigest(leaseId, 1), voucher, "voucher");
         vm.assertEq(escrow.stopDigest(leaseId), stop, "stop");
-        (,,, uint256 chainId,,,) = _ownable().eip712Domain();
+        (,,, uint256 chainId,,,) = escrow.eip712Domain();
         vm.assertEq(chainId, _home, "domain");
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
-import {EscrowTest} from "./utils/EscrowTest.sol";
+import {ConsentTest} from "./utils/ConsentTest.sol";
 import {RefusingAccount} from "./utils/Signers.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -24,7 +24,7 @@ import {vm} from "./utils/Vm.sol";
 // ├── when the value differs from the cost, or a token is meant: it should revert
 // ├── when all is well: a whole lease should work in it
 // └── given an account that refuses coins: it should harm nobody else
-contract FundingTest is EscrowTest {
+contract FundingTest is ConsentTest {
     address private constant RELAYER = address(0x1009);
     uint96 private constant FEE = 30_011;
 
@@ -323,60 +323,10 @@ contract FundingTest is EscrowTest {
 
     // ------------------------------------------------------------------------------------- tools
 
-    function _allow(uint256 amount) private {
-        vm.prank(renter);
-        token.approve(address(escrow), amount);
-    }
-
     function _earnCredit() private returns (uint256 credit) {
         _open(_terms());
         _close(PROVIDER, _terms());
         return escrow.creditOf(address(token), renter);
-    }
-
-    function _permit(uint256 value) private view returns (IEscrowTypes.Permit memory permit) {
-        bytes32 typeHash = keccak256(
-            "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-        );
-        bytes32 digest = _tokenDigest(
-            keccak256(
-                abi.encode(
-                    typeHash, renter, address(escrow), value, token.nonces(renter), START + 100
-                )
-            )
-        );
-        (permit.value, permit.deadline) = (value, START + 100);
-        (permit.v, permit.r, permit.s) = vm.sign(RENTER_KEY, digest);
-    }
-
-    function _authorization(IEscrowTypes.Terms memory terms, uint96 fee)
-        private
-        view
-        returns (IEscrowTypes.Authorization memory authorization)
-    {
-        bytes32 typeHash = keccak256(
-            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
-            "uint256 validBefore,bytes32 nonce)"
-        );
-        uint256 value = uint256(terms.pricePerSegment) * terms.segments + fee;
-        bytes32 nonce = escrow.leaseIdOf(terms);
-        bytes32 digest = _tokenDigest(
-            keccak256(abi.encode(typeHash, renter, address(escrow), value, 0, START + 100, nonce))
-        );
-        (authorization.relayFee, authorization.validBefore) = (fee, START + 100);
-        (authorization.v, authorization.r, authorization.s) = vm.sign(RENTER_KEY, digest);
-    }
-
-    function _tokenDigest(bytes32 structHash) private view returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
-    }
-
-    function _consent(bytes32 leaseId, IEscrowTypes.Source source, uint96 fee)
-        private
-        view
-        returns (bytes memory)
-    {
-        return _signature(RENTER_KEY, escrow.openingDigest(leaseId, source, fee));
     }
 
     function _expectNoAuthorization(

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
-import {EscrowTest} from "./utils/EscrowTest.sol";
+import {ConsentTest} from "./utils/ConsentTest.sol";
 import {vm} from "./utils/Vm.sol";
 
 // openFor
@@ -19,7 +19,7 @@ import {vm} from "./utils/Vm.sol";
 // revokeOrder
 // ├── when the caller is somebody else without the renter's signature: it should revert
 // └── when all is well: it should void the order, once
-contract OpenForTest is EscrowTest {
+contract OpenForTest is ConsentTest {
     // ---------------------------------------------------------------------------------- refusals
 
     function test_openFor_givenOrderForTheRenterAlone_reverts() external {
@@ -218,7 +218,7 @@ contract OpenForTest is EscrowTest {
         terms.nonce = 2;
         IEscrowTypes.Order memory order = _order();
         bytes memory signature = _sign(terms);
-        bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
+        bytes memory orderSignature = _signOrder(order);
         uint256 before = token.balanceOf(renter);
         _expectEmit();
         emit IEscrowTypes.CreditSpent(address(token), renter, 4 * uint256(PRICE));
@@ -437,34 +437,6 @@ contract OpenForTest is EscrowTest {
 
     // -------------------------------------------------------------------------------------- tools
 
-    function _order() private view returns (IEscrowTypes.Order memory) {
-        return IEscrowTypes.Order({
-            renter: renter,
-            token: address(token),
-            arbiter: ARBITER,
-            jobHash: keccak256("job"),
-            listingId: listingId,
-            offer: keccak256("offer"),
-            hardwareClass: CLASS,
-            maxPricePerHour: 1,
-            maxPricePerSegment: PRICE,
-            budget: uint96(COST),
-            minBond: BOND,
-            minBondBps: 10_000,
-            minAuditBps: AUDIT_BPS,
-            segments: SEGMENTS,
-            maxDurationS: MAX_DURATION,
-            minWindow: WINDOW,
-            maxWindow: WINDOW,
-            maxDisputeTimeout: DISPUTE_TIMEOUT,
-            maxFirstCommit: FIRST_COMMIT,
-            minSegmentSeconds: MIN_SEGMENT,
-            verification: 1,
-            expiresAt: uint40(START + 900),
-            nonce: 1
-        });
-    }
-
     /// @dev A lease under an order that ends after `paid` segments.
     function _failedLease(uint16 paid)
         private
@@ -493,7 +465,7 @@ contract OpenForTest is EscrowTest {
         returns (bytes32)
     {
         bytes memory signature = _sign(terms);
-        bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
+        bytes memory orderSignature = _signOrder(order);
         vm.prank(STRANGER);
         return escrow.openFor(terms, signature, order, orderSignature);
     }
@@ -504,7 +476,7 @@ contract OpenForTest is EscrowTest {
         bytes memory reason
     ) private {
         bytes memory signature = _sign(terms);
-        bytes memory orderSignature = _signature(RENTER_KEY, escrow.orderDigest(order));
+        bytes memory orderSignature = _signOrder(order);
         vm.expectRevert(reason);
         vm.prank(STRANGER);
         escrow.openFor(terms, signature, order, orderSignature);

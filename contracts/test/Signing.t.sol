@@ -17,7 +17,7 @@ contract SigningTest is EscrowTest {
 
     function test_domain() external view {
         (, string memory name, string memory version, uint256 chainId, address contract_,,) =
-            _ownable().eip712Domain();
+            escrow.eip712Domain();
         vm.assertEq(bytes(name), "Gridlease", "name");
         vm.assertEq(bytes(version), "1", "version");
         vm.assertEq(chainId, block.chainid, "chain id");

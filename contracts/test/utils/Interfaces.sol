@@ -67,16 +67,4 @@ interface IOwnable {
     function transferOwnership(address newOwner) external;
     function acceptOwnership() external;
     function paused() external view returns (bool);
-    function eip712Domain()
-        external
-        view
-        returns (
-            bytes1 fields,
-            string memory name,
-            string memory version,
-            uint256 chainId,
-            address verifyingContract,
-            bytes32 salt,
-            uint256[] memory extensions
-        );
 }

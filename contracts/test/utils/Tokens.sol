@@ -44,8 +44,40 @@ contract FeeToken is PlainToken {
     }
 }
 
-/// @notice Behaves until it is told how not to. Takes any permit and any authorization.
-contract MoodyToken is PlainToken {
+/// @notice Takes any permit (EIP-2612) and any authorization (EIP-3009).
+contract TrustingToken is PlainToken {
+    function permit(
+        address owner,
+        address spender,
+        uint256 value,
+        uint256,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _onPermit();
+        allowance[owner][spender] = value;
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _move(from, to, value);
+    }
+
+    function _onPermit() internal virtual {}
+}
+
+/// @notice Behaves until it is told how not to.
+contract MoodyToken is TrustingToken {
     enum Mood {
         Plain,
         /// Keeps one unit of each transfer.
@@ -66,32 +98,6 @@ contract MoodyToken is PlainToken {
 
     function setMood(Mood mood) external {
         _mood = mood;
-    }
-
-    function permit(
-        address owner,
-        address spender,
-        uint256 value,
-        uint256,
-        uint8,
-        bytes32,
-        bytes32
-    ) external {
-        allowance[owner][spender] = value;
-    }
-
-    function receiveWithAuthorization(
-        address from,
-        address to,
-        uint256 value,
-        uint256,
-        uint256,
-        bytes32,
-        uint8,
-        bytes32,
-        bytes32
-    ) external {
-        _move(from, to, value);
     }
 
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
@@ -162,7 +168,7 @@ contract DenyingToken is PlainToken {
 }
 
 /// @notice Calls back while it works, once, and keeps what the call returned.
-contract ReentrantToken is PlainToken {
+contract ReentrantToken is TrustingToken {
     address private _target;
     bytes private _call;
 
@@ -175,31 +181,8 @@ contract ReentrantToken is PlainToken {
         called = false;
     }
 
-    function permit(
-        address owner,
-        address spender,
-        uint256 value,
-        uint256,
-        uint8,
-        bytes32,
-        bytes32
-    ) external {
+    function _onPermit() internal override {
         _callBack();
-        allowance[owner][spender] = value;
-    }
-
-    function receiveWithAuthorization(
-        address from,
-        address to,
-        uint256 value,
-        uint256,
-        uint256,
-        bytes32,
-        uint8,
-        bytes32,
-        bytes32
-    ) external {
-        _move(from, to, value);
     }
 
     function _move(address from, address to, uint256 amount) internal override returns (bool) {
