@@ -268,11 +268,10 @@ async def arbitrate(
         if lease is None or lease.state == LeaseState.CLOSED:
             continue
         commits = await lease_rows.commits(session, scope, lease.lease_id)
-        is_demand = event.name == "DataDemanded"
         basis = {
             "commit": _commit_json(commits[-1]) if commits else None,
-            "challenger": event.text("demander" if is_demand else "challenger"),
-            "is_demand": is_demand,
+            "challenger": event.challenger,
+            "is_demand": event.is_demand,
         }
         arbiter = str(lease.terms["arbiter"]).lower()
         segment = int(event.args["segment"])

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+CHALLENGES: Final = ("Challenged", "DataDemanded")
+"""Events that open a dispute, or point an open one at a lower segment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,16 @@ class EventRecord:
         """Id of the lease that the event is about, if any."""
         value = self.args.get("lease_id")
         return str(value) if value is not None else None
+
+    @property
+    def is_demand(self) -> bool:
+        """Whether it is a demand for data: what a challenge is but for its claim."""
+        return self.name == "DataDemanded"
+
+    @property
+    def challenger(self) -> str:
+        """Account that put up the bond of one of ``CHALLENGES``."""
+        return self.text("demander" if self.is_demand else "challenger")
 
     @property
     def place(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from client_sdk.protocol.states import LeaseState, advance
 from marketplace.clock import from_timestamp
-from marketplace.domain.events import EventRecord
+from marketplace.domain.events import CHALLENGES, EventRecord
 
 ZERO_ROOT: Final = "0x" + "00" * 32
 CAUSE_FRAUD: Final = 5
@@ -242,7 +242,7 @@ def apply_lease(facts: LeaseFacts | None, event: EventRecord) -> LeaseFacts:
         )
     if event.name == "Stopped":
         return replace(facts, stopped_at=from_timestamp(int(event.args["stopped_at"])))
-    if event.name in ("Challenged", "DataDemanded") and facts.state is LeaseState.ACTIVE:
+    if event.name in CHALLENGES and facts.state is LeaseState.ACTIVE:
         disputed = advance(facts.state, LeaseState.DISPUTED)
         return replace(facts, state=disputed, disputed_at=event.block_at)
     if event.name == "Unretrievable":

@@ -21,7 +21,7 @@ from client_sdk.chain.errors import ChainError
 from marketplace.audits import service as audits
 from marketplace.clock import from_timestamp, now
 from marketplace.context import Market
-from marketplace.domain.events import EventRecord
+from marketplace.domain.events import CHALLENGES, EventRecord
 from marketplace.indexer import repository
 from marketplace.indexer.decode import to_record
 from marketplace.indexer.service import RULINGS, Changes, apply_events, rewind
@@ -225,8 +225,7 @@ class Follower:
             return await repository.events_between(session, scope, before, confirmed, names)
 
         await audits.order_draws(session, await named("Committed"), moment)
-        challenges = await named("Challenged", "DataDemanded")
-        await audits.arbitrate(session, self._market, challenges, moment)
+        await audits.arbitrate(session, self._market, await named(*CHALLENGES), moment)
         await audits.follow_rulings(session, scope, await named(*RULINGS), moment)
         await receipts.order_receipts(session, await named("Closed"), moment)
 

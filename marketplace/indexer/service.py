@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from marketplace.domain.events import EventRecord
+from marketplace.domain.events import CHALLENGES, EventRecord
 from marketplace.domain.ledger import (
     LeaseFacts,
     ListingFacts,
@@ -197,13 +197,12 @@ async def _add_rows(
                 paid_at=event.block_at,
             )
         )
-    elif event.name in ("Challenged", "DataDemanded"):
-        is_demand = event.name == "DataDemanded"
+    elif event.name in CHALLENGES:
         session.add(
             Challenge(
                 **place,
-                challenger=event.text("demander" if is_demand else "challenger"),
-                is_demand=is_demand,
+                challenger=event.challenger,
+                is_demand=event.is_demand,
                 segment=int(event.args["segment"]),
                 bond=event.amount("bond"),
                 challenged_at=event.block_at,
