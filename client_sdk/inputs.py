@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from client_sdk import sealing
 from client_sdk.errors import InputRejected
 from client_sdk.jobfile import JobFile
-from client_sdk.protocol.bundle import CODE_EXCLUDES, Archive, pack_file, pack_folder
+from client_sdk.protocol.bundle import CODE_EXCLUDES, Archive, pack_data, pack_folder
 from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.errors import BundleError
 from client_sdk.protocol.manifest import DataItem, DataKind, JobManifest
@@ -102,7 +103,7 @@ def pack(job: JobFile, folder: Path) -> PackedInputs:
         target = folder / f"data-{index}.tar"
         kind = DataKind.FOLDER if source.is_dir() else DataKind.FILE
         with target.open("xb") as out:
-            packed = _packed(f"data.{name}", _packing(kind, source, name, out))
+            packed = _packed(f"data.{name}", partial(pack_data, kind, source, name, out))
         data[name] = target
         items.append(DataItem(name=name, kind=kind, hash=packed.hash, size=packed.size))
     wheels, image_digest = None, ZERO_HASH
@@ -147,12 +148,6 @@ def seal(packed: PackedInputs, manifest: JobManifest, folder: Path) -> SealedInp
         else {"wheels": seal_file(packed.wheels, artifact_place("extra", name="wheels"))},
         files=files,
     )
-
-
-def _packing(kind: DataKind, source: Path, name: str, out: Any) -> Any:
-    if kind is DataKind.FOLDER:
-        return lambda: pack_folder(source, out)
-    return lambda: pack_file(source, name, out)
 
 
 def _packed(what: str, run: Any) -> Archive:

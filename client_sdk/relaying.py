@@ -25,7 +25,7 @@ from eth_account.signers.local import LocalAccount
 from client_sdk.carrying import NODE_PATIENCE_S, Carrying, Errand
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.errors import CallReverted
-from client_sdk.chain.signing import sign
+from client_sdk.chain.signing import sign, split
 from client_sdk.chain.token_domain import token_domain
 from client_sdk.errors import MarketMisbehaved, NetworkFailed, NoRelay
 from client_sdk.facts import chain_errors
@@ -95,8 +95,7 @@ class SignedOpening:
 
     def call(self, escrow: LeaseEscrow) -> Call:
         """The transaction that a node would send."""
-        r, s, v = self.signature[:32], self.signature[32:64], self.signature[64]
-        authorization = (self.relay_fee, 0, self.valid_before, v, r, s)
+        authorization = (self.relay_fee, 0, self.valid_before, *split(self.signature))
         terms = self.agreed.terms.abi_tuple()
         return escrow.open_with_authorization(terms, self.agreed.signature, authorization)
 

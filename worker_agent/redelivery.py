@@ -15,12 +15,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from client_sdk import sealing
-from client_sdk.protocol.bundle import Archive, pack_file, pack_folder
-from client_sdk.protocol.manifest import DataItem, DataKind
+from client_sdk.protocol.bundle import Archive, pack_data, pack_folder
 from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.wheels import MAX_PACKED_BYTES
 from worker_agent.errors import ProviderFault
@@ -113,7 +113,7 @@ class _Sender:
             ),
             data={
                 item.name: self._packed(
-                    _packing(item, inputs.data / item.name),
+                    partial(pack_data, item.kind, inputs.data / item.name, item.name),
                     artifact_place("data", name=item.name),
                     item.hash,
                 )
@@ -141,9 +141,3 @@ class _Sender:
         plain.unlink()
         self._market.put_artifact(address, sealed)
         return address
-
-
-def _packing(item: DataItem, source: Path) -> Pack:
-    if item.kind is DataKind.FOLDER:
-        return lambda out: pack_folder(source, out)
-    return lambda out: pack_file(source, item.name, out)

@@ -49,6 +49,11 @@ def is_signed_by(obj: Typed, domain: Domain, signature: bytes, address: str) -> 
         return False
 
 
+def split(signature: bytes) -> tuple[int, bytes, bytes]:
+    """A 65-byte signature as `v`, `r`, `s`, as tokens take it (EIP-2612, EIP-3009)."""
+    return signature[64], signature[:32], signature[32:64]
+
+
 def sign_text(text: str, account: LocalAccount) -> bytes:
     """Sign a text as wallets do for a login (EIP-191, version `E`)."""
     return bytes(account.sign_message(encode_defunct(text=text)).signature)

@@ -25,6 +25,7 @@ from typing import BinaryIO, Final
 from blake3 import blake3
 
 from client_sdk.protocol.errors import BundleError
+from client_sdk.protocol.manifest import DataKind
 
 #: Names that are never part of a code bundle.
 CODE_EXCLUDES: Final = (
@@ -161,6 +162,11 @@ def pack_file(
 ) -> Archive:
     """Write the one archive that holds this one file under ``name``."""
     return _pack([(name, path)], out, limits)
+
+
+def pack_data(kind: DataKind, source: Path, name: str, out: BinaryIO) -> Archive:
+    """Write the one archive of a data item: a folder's files, or one file under its name."""
+    return pack_folder(source, out) if kind is DataKind.FOLDER else pack_file(source, name, out)
 
 
 def pack_files(

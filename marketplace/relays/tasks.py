@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client_sdk.chain.chain import Chain
+from client_sdk.chain.signing import split
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import Call
 from marketplace.context import Market
@@ -73,11 +74,10 @@ def handlers(market: Market, chain: Chain, relay: Relay) -> dict[str, Handler]:
 
 def authorization(payload: Mapping[str, Any]) -> tuple[int, int, int, int, bytes, bytes]:
     """The authorization as the contract takes it: fee, times, v, r, s."""
-    signature = _bytes(payload["signature"])
     fee, after, before = (
         int(payload[name]) for name in ("relay_fee", "valid_after", "valid_before")
     )
-    return fee, after, before, signature[64], signature[:32], signature[32:64]
+    return fee, after, before, *split(_bytes(payload["signature"]))
 
 
 def _bytes(text: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from client_sdk.chain.signing import sign
+from client_sdk.chain.signing import sign, split
 from client_sdk.chain.token_domain import token_domain
 from client_sdk.chain.wallet import save_key_file
 from client_sdk.protocol.authorizations import ReceiveWithAuthorization
@@ -316,8 +316,7 @@ async def test_when_another_relayer_is_faster_then_this_one_spends_nothing(
 ) -> None:
     asked = await relayer.open(terms)
     given = authorize(story, terms)
-    signature = bytes.fromhex(given.signature[2:])
-    packed = (FEE, 0, given.valid_before, signature[64], signature[:32], signature[32:64])
+    packed = (FEE, 0, given.valid_before, *split(bytes.fromhex(given.signature[2:])))
     call = story.escrow.open_with_authorization(
         terms.abi_tuple(), sign(terms, story.chain.domain, WORKER), packed
     )
