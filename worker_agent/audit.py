@@ -96,6 +96,8 @@ class Auditor(Examiner):
             give_outcome(market, case.audit.audit_id, True, evidence)
             log.info("%s: agreed", case.short)
             return
+        if self._comes_too_late(case):
+            return
         log.warning("%s: MISMATCH", case.short)
         if not self._time_for_second(case):
             # The arbiter executes it twice anyway; a window that has closed is closed for ever.
@@ -187,6 +189,19 @@ class Auditor(Examiner):
             log.warning("%s: %s", case.short, error)
             return False
         return True
+
+    def _comes_too_late(self, case: Case) -> bool:
+        """Whether an open dispute can no longer be pointed at this segment, which is below it.
+
+        The contract gives the arbiter the second half of its time for the last segment it was
+        shown. A case that is too late waits: after an honest ruling the window goes on.
+        """
+        chain, terms = self.context.chain, case.history.terms
+        if chain.lease(case.audit.lease_id).status is not LeaseStatus.DISPUTED:
+            return False
+        dispute = chain.view(chain.escrow.dispute_of(case.audit.lease_id))
+        is_over = chain.now() >= dispute.disputed_at + terms.dispute_timeout // 2
+        return is_over and case.audit.segment < dispute.lowest_segment
 
     def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
         if not lease.paid <= case.audit.segment < lease.pending:

@@ -8,6 +8,7 @@ from typing import Final
 
 from contracts.mutation.faults import Fault
 
+_CHALLENGE: Final = "test/Challenge.t.sol"
 _ATTEST: Final = "test/Unretrievable.t.sol"
 _DEMAND: Final = "test/Demand.t.sol"
 _REJECT: Final = "test/RejectMachine.t.sol"
@@ -17,6 +18,18 @@ _QUORUM: Final = "test/QuorumFindings.t.sol"
 _REGISTRY: Final = "test/AuditorRegistry.t.sol"
 
 DISPUTE_FAULTS: Final = (
+    Fault(
+        "the arbiter has half of its time for the lowest segment",
+        "terms.disputeTimeout / 2;",
+        "terms.disputeTimeout;",
+        _CHALLENGE,
+    ),
+    Fault(
+        "nothing is pointed at from the second half on",
+        "if (block.timestamp >= deadline) revert AfterLowerDeadline",
+        "if (block.timestamp > deadline) revert AfterLowerDeadline",
+        _DEMAND,
+    ),
     Fault(
         "only the arbiter attests",
         "terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);\n        Dispute memory",

@@ -16,7 +16,7 @@ import {vm} from "./utils/Vm.sol";
 // │   └── when all is well: it should take the bond, open the dispute and emit Challenged
 // └── given a disputed lease
 //     ├── when the segment is paid, or not below the lowest: it should revert
-//     ├── when the arbiter's time is over: it should revert
+//     ├── when half of the arbiter's time is over: it should revert
 //     ├── when it is lower: it should take its place and keep the first challenger
 //     └── given an earlier one that pointed lower: it should return that one's bond
 contract ChallengeTest is EscrowTest {
@@ -141,19 +141,28 @@ contract ChallengeTest is EscrowTest {
         _challenge(OTHER, terms, 1);
     }
 
-    function test_challenge_givenDisputeWhoseTimeIsOver_reverts() external {
-        (IEscrowTypes.Terms memory terms,) = _disputed(4, 2);
-        uint256 deadline = START + 70 + DISPUTE_TIMEOUT;
-        vm.warp(deadline);
+    function test_challenge_givenDisputeWhoseHalfIsOver_reverts(uint16 late, uint16 timeout)
+        external
+    {
+        IEscrowTypes.Terms memory terms = _terms();
+        terms.disputeTimeout = 1 + uint32(timeout);
+        _open(terms);
+        vm.warp(START + 50);
+        _commit(terms, 4);
+        _challenge(CHALLENGER, terms, 2);
+        uint256 deadline = START + 50 + terms.disputeTimeout / 2;
+        vm.warp(deadline + late);
         vm.expectRevert(
-            abi.encodeWithSelector(IEscrowTypes.AfterDisputeTimeout.selector, deadline, deadline)
+            abi.encodeWithSelector(
+                IEscrowTypes.AfterLowerDeadline.selector, deadline + late, deadline
+            )
         );
         _challenge(OTHER, terms, 0);
     }
 
     function test_challenge_givenDisputeAndLower_takesItsPlace() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
-        vm.warp(START + 70 + DISPUTE_TIMEOUT - 1);
+        vm.warp(START + 70 + DISPUTE_TIMEOUT / 2 - 1);
         _expectEmit();
         emit IEscrowTypes.Challenged(leaseId, OTHER, 1, CHALLENGE_BOND);
         _challenge(OTHER, terms, 1);

@@ -10,7 +10,7 @@ import {vm} from "./utils/Vm.sol";
 // ├── when the caller is the arbiter: it should revert
 // ├── when the segment is paid or not committed, or the window is over: it should revert
 // ├── when all is well: it should take the bond, open the dispute and emit DataDemanded
-// ├── given a disputed lease: it should point lower, as a challenge does
+// ├── given a disputed lease: it should point lower, as a challenge does, and no later
 // └── its ends
 //     ├── honest: the checkpoint can be fetched; the demander loses its bond
 //     ├── attested: the demander gets its bond back
@@ -96,6 +96,13 @@ contract DemandTest is EscrowTest {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 2);
         vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, 2, 0, 2));
         _demand(OTHER, terms, 2);
+        uint256 deadline = START + 70 + DISPUTE_TIMEOUT / 2;
+        vm.warp(deadline);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrowTypes.AfterLowerDeadline.selector, deadline, deadline)
+        );
+        _demand(OTHER, terms, 1);
+        vm.warp(deadline - 1);
         _demand(OTHER, terms, 1);
         IEscrowTypes.Dispute memory dispute = escrow.disputeOf(leaseId);
         vm.assertEq(dispute.challenger, CHALLENGER, "first");

@@ -37,7 +37,8 @@ import {vm} from "./utils/Vm.sol";
 //   exactly the leases with a bond that completed, and those that were slashed.
 // - A listing's places are taken by live leases only, and are all free in the end.
 // - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
-//   unpaid segment in its window; rulings come before, timeouts after the arbiter's time. (handler)
+//   unpaid segment in its window, and lower ones in the first half of the arbiter's time; rulings
+//   come before, timeouts after all of it. (handler)
 // Way out
 // - Drain: with arbiter, renters and providers' machines silent for ever, time alone lets a
 //   stranger close every lease; then everybody can take out all that is theirs, and the escrow is

@@ -356,6 +356,8 @@ class FakeChain:
         if self.lease(lease_id).status is LeaseStatus.DISPUTED:
             terms, lease_id, lease = self._disputed(packed, call)
             dispute = self.state.disputes[lease_id]
+            deadline = dispute.disputed_at + terms.dispute_timeout // 2
+            self._require(time < deadline, call, "AfterLowerDeadline")
             end, changes = dispute.lowest_segment, {"lower_challenger": sender}
         else:
             terms, lease_id, lease = self._active(packed, call)

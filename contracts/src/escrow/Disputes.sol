@@ -197,8 +197,10 @@ abstract contract Disputes is Stakes {
         uint16 segment,
         address challenger
     ) private {
-        _checkRulingTime(terms, leaseId);
         Dispute storage dispute = _disputes[leaseId];
+        // The arbiter has the other half for the last segment that it is shown.
+        uint256 deadline = uint256(dispute.disputedAt) + terms.disputeTimeout / 2;
+        if (block.timestamp >= deadline) revert AfterLowerDeadline(block.timestamp, deadline);
         if (segment < lease.paid || segment >= dispute.lowestSegment) {
             revert SegmentOutOfRange(segment, lease.paid, dispute.lowestSegment);
         }

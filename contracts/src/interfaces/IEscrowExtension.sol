@@ -61,10 +61,12 @@ interface IEscrowExtension is IEscrowTypes {
     /// @notice Claims that a committed, unpaid segment is wrong; stops payment and the clock of the
     /// lease.
     /// @dev Anybody but the arbiter may, with a bond of `challengeBond(terms)` from its allowance.
-    /// While a dispute is open, further challengers may point at a lower segment; of these only the
-    /// lowest stays, an earlier one gets its bond back. An honest ruling gives half of the bonds to
-    /// the provider and half to the audit pool, so that a provider that freezes a refund by
-    /// challenging itself pays for it; anything else returns them.
+    /// In the first half of the arbiter's time, further challengers may point at a lower segment;
+    /// of these only the lowest stays, an earlier one gets its bond back. The arbiter has the other
+    /// half for it: were a segment added in the last second, no arbiter could rule in time. An
+    /// honest ruling gives half of the bonds to the provider and half to the audit pool, so that a
+    /// provider that freezes a refund by challenging itself pays for it; anything else returns
+    /// them.
     /// @param segment Index from zero, at least `paid`, less than `pending`.
     function challenge(Terms calldata terms, uint16 segment) external payable;
 

@@ -43,7 +43,8 @@ interface IEscrowTypes {
         /// Seconds after a stop (metered: also after `maxDuration`) in which the provider may still
         /// claim. Above zero when metered.
         uint32 commitGrace;
-        /// Seconds the arbiter has to rule.
+        /// Seconds the arbiter has to rule; in the first half of them, challengers may still point
+        /// at a lower segment.
         uint32 disputeTimeout;
         /// Last block time at which the lease may be opened.
         uint40 openBy;
@@ -458,6 +459,8 @@ interface IEscrowTypes {
     error AfterWindow(uint256 timestamp, uint256 maturesAt);
     /// Not from `lowest` to below `end`; an honest ruling covers exactly `end`.
     error GoodSegmentsOutOfRange(uint16 goodSegments, uint16 lowest, uint16 end);
+    /// Only in the first half of the arbiter's time.
+    error AfterLowerDeadline(uint256 timestamp, uint256 deadline);
     error AfterDisputeTimeout(uint256 timestamp, uint256 deadline);
     error BeforeDisputeTimeout(uint256 timestamp, uint256 deadline);
     /// Work was accepted: from then on a renter stops.

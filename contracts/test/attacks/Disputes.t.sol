@@ -7,6 +7,7 @@ import {vm} from "../utils/Vm.sol";
 
 // Attacks on and by disputes. Each test says what a simpler rule would give.
 // ├── friendly challenge: an accomplice points at a good segment to get a fake one through
+// ├── late lower challenges: a renter points lower until the arbiter has no time left
 // ├── self-challenge: the provider challenges its own fake, to get back what it loses
 // ├── dead arbiter: nobody rules
 // └── dead auditors: no judge signs, nobody draws, nobody distributes pay
@@ -68,6 +69,29 @@ contract DisputeAttacksTest is RegistryTest {
             );
             _rule(terms, false, good);
         }
+    }
+
+    // ------------------------------------------------------------------------ late lower challenge
+
+    /// @dev Naive: segments are added while the arbiter may rule. Each costs it two runs, so a
+    /// renter that adds one in the last second lets an honest lease time out: all from the lowest
+    /// unpaid segment on is refunded, and the bonds come back.
+    function test_lateLowerChallenge_leavesTheArbiterHalfOfItsTime() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
+        uint256 half = START + 70 + DISPUTE_TIMEOUT / 2;
+        vm.warp(half - 1);
+        _challenge(ACCOMPLICE, terms, 1);
+        uint256[3] memory times = [half, half + 1, START + 70 + DISPUTE_TIMEOUT - 1];
+        for (uint256 i = 0; i < times.length; ++i) {
+            vm.warp(times[i]);
+            vm.expectRevert(
+                abi.encodeWithSelector(IEscrowTypes.AfterLowerDeadline.selector, times[i], half)
+            );
+            _challenge(renter, terms, 0);
+        }
+        // The last second of the arbiter stays its own.
+        _rule(terms, false, 4);
+        vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Active, "ruled honest");
     }
 
     // ---------------------------------------------------------------------------- self-challenge

@@ -319,6 +319,9 @@ contract MarketHandler is MarketRecords {
         if (before.status == IEscrowTypes.LeaseStatus.Active) {
             vm.assertLt(vm.getBlockTimestamp(), _maturesAt[i], "challenged within the window");
             _disputedAt[i] = vm.getBlockTimestamp();
+        } else {
+            uint256 deadline = _disputedAt[i] + _terms[i].disputeTimeout / 2;
+            vm.assertLt(vm.getBlockTimestamp(), deadline, "pointed lower in the first half");
         }
         _check(Step.Other);
     }

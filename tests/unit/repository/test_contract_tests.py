@@ -22,6 +22,7 @@ EXPECTED: Final = re.compile(r"\b(?:_expect\w*|vm\.expectEmit)\([\w()[\]]*\);\s+
 COMPARED: Final = re.compile(r"= \w+\.(\w+)\.selector;[^;]*\b_assertLog\(", re.DOTALL)
 ATTACKS: Final = (
     "friendlyChallenge",
+    "lateLowerChallenge",
     "selfChallenge",
     "openInTheLastSecond",
     "stopJustBeforeACommit",

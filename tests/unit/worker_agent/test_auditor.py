@@ -288,6 +288,34 @@ def test_when_there_is_a_dispute_then_only_a_lower_segment_may_be_pointed_at(
     assert auditor._may_challenge(lease_now, lease.case(1)) is challenged
 
 
+def test_when_a_dispute_is_half_over_then_a_lower_segment_waits_for_its_end(
+    lease: Committed, make: Make
+) -> None:
+    mine = other(lease.records[1])
+    auditor = make(second=mine)
+    lease.challenge(3)
+    lease.chain.mine(seconds=lease.terms.dispute_timeout // 2)
+    compare(auditor, lease, mine)
+    assert (auditor.runs, lease.row["outcome"]) == ([], None)
+    assert not auditor.context.sender.sent  # type: ignore[attr-defined]
+    ruled = lease.chain.escrow.rule(lease.terms.abi_tuple(), False, SEGMENTS)
+    lease.chain.execute(ruled, lease.terms.arbiter)
+    compare(auditor, lease, mine)
+    assert [event.segment for event in lease.challenges] == [3, 1]
+    assert lease.row["outcome"]["result"] == "mismatch"
+
+
+def test_when_a_dispute_is_not_half_over_then_a_lower_segment_is_pointed_at(
+    lease: Committed, make: Make
+) -> None:
+    mine = other(lease.records[1])
+    auditor = make(second=mine)
+    lease.challenge(3)
+    lease.chain.mine(seconds=lease.terms.dispute_timeout // 2 - 2)
+    compare(auditor, lease, mine)
+    assert [event.segment for event in lease.challenges] == [3, 1]
+
+
 def test_when_a_segment_is_paid_or_not_committed_then_it_cannot_be_challenged(
     lease: Committed, make: Make
 ) -> None:

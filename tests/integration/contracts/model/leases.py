@@ -59,6 +59,11 @@ class Leases(Openings):
         assert lease.dispute is not None
         return lease.dispute.disputed_at + lease.terms.dispute_timeout
 
+    def lower_deadline(self, lease: Lease) -> int:
+        """From when on nobody may point at a lower segment: the arbiter has as long for it."""
+        assert lease.dispute is not None
+        return lease.dispute.disputed_at + lease.terms.dispute_timeout // 2
+
     # Commit and settle
 
     def payable(self, lease: Lease, good: int) -> int:
@@ -233,8 +238,8 @@ class Leases(Openings):
         lease.dispute = Dispute(challenger, self.now, segment)
 
     def _point_lower(self, lease: Lease, dispute: Dispute, challenger: str, segment: int) -> None:
-        deadline = self.ruling_deadline(lease)
-        require(self.now < deadline, "AfterDisputeTimeout", deadline=deadline)
+        deadline = self.lower_deadline(lease)
+        require(self.now < deadline, "AfterLowerDeadline", deadline=deadline)
         self._check_segment(segment, lease.paid, dispute.lowest_segment)
         if dispute.lower_challenger:
             self._return_bond(lease.terms, dispute.lower_challenger)

@@ -119,7 +119,7 @@ class Market(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.model.now += seconds
 
-    @step(6, which=WHICH, edge=st.integers(0, 4), offset=st.sampled_from((0, 1, -1)))
+    @step(6, which=WHICH, edge=st.integers(0, 5), offset=st.sampled_from((0, 1, -1)))
     def wait_until(self, which: int, edge: int, offset: int) -> None:
         """To the second in which a rule about time turns."""
         lease = self.pick(which, lambda x: x.is_live)
@@ -129,6 +129,7 @@ class Market(RuleBasedStateMachine):
             self.model.claim_deadline(lease),
             lease.opened_at + (lease.pending + 1) * lease.terms.min_segment_seconds,
             max(held.claimable_at for held in self.model.state.stakes.values()),
+            self.model.lower_deadline(lease) if lease.dispute else self.model.now,
         )
         self.model.now = max(self.model.now, edges[edge] + offset)
 
