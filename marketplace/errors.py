@@ -277,6 +277,18 @@ class RelayRefused(Refused):
     """The call cannot be carried as it was signed."""
 
 
+class RelayInFlight(Conflict):
+    """Another withdrawal of this account, in this token, is on its way."""
+
+    what_to_do = "It takes the whole credit: look at it under GET /v1/relays/{request_id}."
+
+
+class RelaysSpent(TooMany):
+    """This node has carried as many calls as it does in an hour."""
+
+    what_to_do = "Ask another marketplace node, or send the call yourself."
+
+
 class RelayUnknown(Unknown):
     """There is no such relayed call."""
 

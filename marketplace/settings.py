@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """By the symbol of a token of the deployment: what is not named is not relayed."""
     relays_per_hour: int = Field(default=120, gt=0)
     """Calls that this node carries for one account."""
+    all_relays_per_hour: int = Field(default=1_000, gt=0)
+    """Calls that this node carries for all accounts together; what costs no gas does not count."""
     collect_interval_s: int = Field(default=3_600, gt=0)
     """How often this node looks whether shares are worth collecting."""
     outbox_lock_s: float = Field(default=30.0, gt=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,9 @@ from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.states import OutboxState
 from marketplace.models import Activity, OutboxItem
+
+_RELAYS_LOCK = 0x72656C61
+"""Names the lock to PostgreSQL: any number that no other lock of the database has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,45 @@ async def find(session: AsyncSession, key: str) -> OutboxItem | None:
     """Return the item of this key."""
     rows = await session.scalars(select(OutboxItem).where(OutboxItem.key == key))
     return rows.one_or_none()
+
+
+async def find_queued(session: AsyncSession, kind: str, prefix: str) -> OutboxItem | None:
+    """Return an item of this kind that has not ended and whose key begins so."""
+    rows = await session.scalars(
+        select(OutboxItem)
+        .where(
+            OutboxItem.kind == kind,
+            OutboxItem.state == OutboxState.QUEUED,
+            OutboxItem.key.startswith(prefix, autoescape=True),
+        )
+        .limit(1)
+    )
+    return rows.one_or_none()
+
+
+async def num_sent(session: AsyncSession, kinds: Collection[str], since: datetime) -> int:
+    """Return how many items of these kinds were sent to the chain, or may still be.
+
+    What ended without a transaction does not count.
+    """
+    sent = OutboxItem.result[("transactions", 0)].as_string().is_not(None)
+    found = await session.scalar(
+        select(func.count())
+        .select_from(OutboxItem)
+        .where(
+            OutboxItem.kind.in_(kinds),
+            OutboxItem.created_at > since,
+            or_(OutboxItem.state == OutboxState.QUEUED, sent),
+        )
+    )
+    return found or 0
+
+
+async def lock_relays(session: AsyncSession) -> None:
+    """Let nobody else add a relayed call until the session ends; SQLite's writers wait anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Not the table: everybody's work is in it.
+        await session.execute(select(func.pg_advisory_xact_lock(_RELAYS_LOCK)))
 
 
 def _unannounced(now: datetime, again_after_s: float) -> Any:

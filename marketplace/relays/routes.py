@@ -15,7 +15,9 @@ from marketplace.errors import (
     RateLimited,
     RelayClosed,
     RelayFeeTooLow,
+    RelayInFlight,
     RelayRefused,
+    RelaysSpent,
     RelayUnknown,
     RequestInvalid,
     SignatureRefused,
@@ -30,26 +32,27 @@ from marketplace.web.limits import RateLimiter
 from marketplace.web.schemas import errors
 
 router = APIRouter(prefix="/relays", tags=["relays"])
-_COMMON = (Unauthenticated, RequestInvalid, RateLimited, RelayClosed)
+_COMMON = (Unauthenticated, RequestInvalid, RateLimited)
+_ASKED = (*_COMMON, RelaysSpent, RelayClosed)
 _SIGNED = (MessageRefused, SignatureRefused)
 
 
 @router.post(
     "/openings",
     status_code=202,
-    responses=errors(*_COMMON, *_SIGNED, RelayFeeTooLow, RelayRefused),
+    responses=errors(*_ASKED, *_SIGNED, RelayFeeTooLow, RelayRefused),
 )
 async def opening(
     body: OpeningBody, caller: CallerDep, market: MarketDep, limiter: LimiterDep
 ) -> RelayAnswer:
-    """Have a lease opened, for the fee that `GET /v1/market` names; again changes nothing."""
+    """Have a lease opened, for the fee that `GET /v1/market` names; once for each lease."""
     terms = read(Terms, body.terms)
     await require_signer(terms, market.domain, body.terms_signature, terms.operator)
     asked = service.opening(market, terms, body.terms_signature, body.authorization, caller, now())
     return await _add(market, limiter, asked, caller)
 
 
-@router.post("/stops", status_code=202, responses=errors(*_COMMON, *_SIGNED))
+@router.post("/stops", status_code=202, responses=errors(*_ASKED, *_SIGNED))
 async def stop(
     body: StopBody, caller: CallerDep, market: MarketDep, limiter: LimiterDep
 ) -> RelayAnswer:
@@ -61,7 +64,7 @@ async def stop(
     return await _add(market, limiter, asked, caller)
 
 
-@router.post("/withdrawals", status_code=202, responses=errors(*_COMMON))
+@router.post("/withdrawals", status_code=202, responses=errors(*_ASKED, RelayInFlight))
 async def withdrawal(
     body: WithdrawalBody, caller: CallerDep, market: MarketDep, limiter: LimiterDep
 ) -> RelayAnswer:
@@ -70,7 +73,7 @@ async def withdrawal(
     return await _add(market, limiter, asked, caller)
 
 
-@router.get("/{request_id}", responses=errors(*_COMMON[:3], RelayUnknown))
+@router.get("/{request_id}", responses=errors(*_COMMON, RelayUnknown))
 async def state(
     request_id: Annotated[str, Path(max_length=40)], caller: CallerDep, market: MarketDep
 ) -> RelayAnswer:
@@ -82,4 +85,4 @@ async def state(
 async def _add(market: Market, limiter: RateLimiter, asked: Asked, caller: str) -> RelayAnswer:
     await limiter.hit(f"relay:{caller}", market.settings.relays_per_hour, 3_600)
     async with market.database.writing() as session:
-        return await service.add(session, asked, now())
+        return await service.add(session, market, asked, now())

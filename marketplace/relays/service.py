@@ -1,17 +1,19 @@
 """Calls for accounts that hold no native coin: taken, sent once, and told about.
 
-Covered: who may ask for what, the fee, and that one request has one effect (the outbox's key, and
-the sender's journal). Whether the contract allows a call is asked of the contract, before any gas
-is spent (``marketplace.relays.tasks``).
+Covered: who may ask for what, the fee, that one request has one effect (the outbox's key, and the
+sender's journal), and that one effect has one call on its way: of two that pass the trial in one
+block the second would only cost gas. Whether the contract allows a call is asked of the contract,
+before any gas is spent (``marketplace.relays.tasks``).
 Not covered: that a relayed call wins. An account can take its money away between that question and
-the block; the gas is then lost to this node, which is why there is a limit per account.
+the block; the gas is then lost to this node. So there is a limit per account, and, since accounts
+cost nothing, one for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +28,9 @@ from marketplace.domain.states import OutboxState
 from marketplace.errors import (
     RelayClosed,
     RelayFeeTooLow,
+    RelayInFlight,
     RelayRefused,
+    RelaysSpent,
     RelayUnknown,
     SignatureRefused,
 )
@@ -37,15 +41,31 @@ from marketplace.relays.schemas import AuthorizationBody, RelayAnswer
 from marketplace.settings import RelayRates
 
 MAX_FEE = (1 << 96) - 1
+_HOUR = timedelta(hours=1)
+_RETRY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call to carry; the key names its effect."""
+    """One call to carry.
+
+    Attributes
+    ----------
+    effect
+        What it does; one call of an effect is on its way at one time.
+    request
+        Tells several requests for the effect apart; empty where there is only one.
+    """
 
     kind: str
-    key: str
+    effect: str
+    request: str
     payload: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The outbox's key, and the journal's."""
+        return f"{self.effect}:{self.request}" if self.request else self.effect
 
 
 def rates(market: Market, token: str) -> RelayRates:
@@ -89,7 +109,9 @@ def opening(
     if min(authorization.valid_before - 1, terms.open_by) < moment:
         raise RelayRefused("The time to open this lease is over.")
     lease_id = to_hex(terms.lease_id(market.domain))
-    # Another fee or another time is another authorization, of which the chain takes one.
+    # Another fee or another time is another authorization, of which the chain takes one. The same
+    # signature in other letters is not.
+    authorization = authorization.model_copy(update={"signature": authorization.signature.lower()})
     signed = keccak256(authorization.model_dump_json().encode()).hex()[:16]
     payload = {
         "account": caller,
@@ -97,7 +119,7 @@ def opening(
         "terms_signature": terms_signature.lower(),
         **authorization.model_dump(),
     }
-    return Asked(RELAY_OPEN, f"{RELAY_OPEN}:{lease_id}:{signed}", payload)
+    return Asked(RELAY_OPEN, f"{RELAY_OPEN}:{lease_id}", signed, payload)
 
 
 def stop(market: Market, terms: Terms, signature: str, caller: str) -> Asked:
@@ -106,7 +128,7 @@ def stop(market: Market, terms: Terms, signature: str, caller: str) -> Asked:
     rates(market, terms.token)
     lease_id = to_hex(terms.lease_id(market.domain))
     payload = {"account": caller, "terms": dict(terms.to_json()), "signature": signature.lower()}
-    return Asked(RELAY_STOP, f"{RELAY_STOP}:{lease_id}", payload)
+    return Asked(RELAY_STOP, f"{RELAY_STOP}:{lease_id}", "", payload)
 
 
 def withdrawal(market: Market, token: str, key: str, caller: str) -> Asked:
@@ -114,11 +136,34 @@ def withdrawal(market: Market, token: str, key: str, caller: str) -> Asked:
     rates(market, token)
     name = f"{RELAY_WITHDRAW}:{caller}:{token.lower()}"
     digest = keccak256(key.encode()).hex()[:32]
-    return Asked(RELAY_WITHDRAW, f"{name}:{digest}", {"account": caller, "token": token})
+    return Asked(RELAY_WITHDRAW, name, digest, {"account": caller, "token": token})
 
 
-async def add(session: AsyncSession, asked: Asked, now: datetime) -> RelayAnswer:
-    """Order a call; the same one again changes nothing."""
+async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime) -> RelayAnswer:
+    """Order a call, unless one of the same effect is on its way.
+
+    The same request again changes nothing. Another authorization of a lease that is being opened
+    gets that opening as its answer: the lease is opened once.
+
+    Raises
+    ------
+    RelayInFlight
+        A withdrawal under another key is on its way; to its account they are two.
+    RelaysSpent
+        This node has spent what it does in an hour.
+    """
+    await outbox.lock_relays(session)
+    known = await outbox.find(session, asked.key)
+    if known is not None:
+        return answer(known)
+    running = await outbox.find_queued(session, asked.kind, f"{asked.effect}:")
+    if running is not None and asked.kind == RELAY_WITHDRAW:
+        raise RelayInFlight(request_id=running.item_id)
+    if running is not None:
+        return answer(running)
+    limit = market.settings.all_relays_per_hour
+    if await outbox.num_sent(session, ASKED, now - _HOUR) >= limit:
+        raise RelaysSpent(retry_after_s=_RETRY_S)
     payload = {**asked.payload, "key": asked.key}
     await outbox.add(session, asked.kind, asked.key, payload, now=now)
     item = await outbox.find(session, asked.key)

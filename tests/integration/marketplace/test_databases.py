@@ -21,9 +21,11 @@ from marketplace.artifacts import service
 from marketplace.clock import now
 from marketplace.database import Database
 from marketplace.domain.states import OutboxState
-from marketplace.errors import ConfigurationError, QuotaExceeded, UploadsBusy
+from marketplace.errors import ConfigurationError, QuotaExceeded, RelaysSpent, UploadsBusy
 from marketplace.models import Base
 from marketplace.outbox import repository
+from marketplace.outbox.kinds import ASKED, RELAY_OPEN
+from marketplace.relays import service as relays
 from marketplace.settings import Settings
 from tests.support.market import make_settings
 
@@ -142,4 +144,44 @@ async def test_when_artifacts_are_collected_then_only_the_unneeded_ones_go(
         await artifacts.remove(session, [old, new])
         assert await artifacts.find(session, old) is None
         assert await artifacts.owns(session, new, "0x1")
+    await database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_many_ask_for_calls_at_once_then_each_effect_has_one_and_no_limit_is_passed(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database = Database(_url(kind, tmp_path, postgres))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    market: Any = SimpleNamespace(settings=make_settings(tmp_path, all_relays_per_hour=3))
+
+    async def ask(lease: int, number: int) -> str | None:
+        asked = relays.Asked(RELAY_OPEN, f"{RELAY_OPEN}:{lease}", str(number), {"account": "0x1"})
+        async with database.writing() as session:
+            try:
+                return (await relays.add(session, market, asked, now())).request_id
+            except RelaysSpent:
+                return None
+
+    one = await asyncio.gather(*(ask(0, number) for number in range(8)))
+    assert len(set(one)) == 1, "eight authorizations of one lease"
+    others = await asyncio.gather(*(ask(lease, 0) for lease in range(1, 9)))
+    assert len([asked for asked in others if asked]) == 2
+    # What ended without a transaction leaves its place to another call, what cost gas does not.
+    refusals: list[dict[str, Any]] = [
+        {"refused": "InsufficientBalance"},
+        {"refused": "LeaseExists", "transactions": ["0xaa"]},
+    ]
+    for request_id, result in zip([one[0], *filter(None, others)], refusals, strict=False):
+        async with database.writing() as session:
+            claimed = await repository.claim(session, str(request_id), now(), 30)
+            assert claimed is not None
+            done = OutboxState.DONE
+            assert await repository.end(session, claimed, now(), done, result=result)
+    async with database.reading() as session:
+        since = now() - timedelta(hours=1)
+        assert await repository.num_sent(session, ASKED, since) == 2
+    assert await ask(99, 0) is not None
+    assert await ask(100, 0) is None
     await database.close()

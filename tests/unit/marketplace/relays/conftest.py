@@ -20,5 +20,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         relay={"tUSD": rates},
         relayer_key_file=tmp_path / "relayer.key",
         relays_per_hour=5,
+        all_relays_per_hour=7,
     ) as opened:
         yield opened

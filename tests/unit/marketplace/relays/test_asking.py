@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from marketplace.domain.states import OutboxState
 from marketplace.errors import ConfigurationError
 from marketplace.models import OutboxItem
 from marketplace.outbox import repository as outbox
+from marketplace.outbox.kinds import ASKED, RELAY_WITHDRAW
 from tests.support.market import (
     OPERATOR,
     OTHER,
@@ -104,11 +106,38 @@ async def test_when_an_opening_is_asked_for_again_then_it_is_the_same(world: Wor
     assert (await ask(world, body)).json() == first.json()
 
 
-async def test_when_the_authorization_is_another_then_so_is_the_request(world: World) -> None:
+async def test_when_a_lease_is_being_opened_then_another_authorization_gets_that_opening(
+    world: World,
+) -> None:
     terms = await agreed(world)
     first = (await ask(world, opening(world, terms))).json()
-    dearer = (await ask(world, opening(world, terms, relay_fee=str(FEE + 1)))).json()
-    assert first["request_id"] != dearer["request_id"]
+    dearer = opening(world, terms, relay_fee=str(FEE + 1))
+    assert (await ask(world, dearer)).json() == first
+    other = await ask(world, opening(world, replaced(terms, nonce=terms.nonce + 1)))
+    assert other.json()["request_id"] != first["request_id"], "another lease"
+
+
+async def test_when_an_opening_was_refused_then_another_authorization_is_carried(
+    world: World,
+) -> None:
+    terms = await agreed(world)
+    first = (await ask(world, opening(world, terms))).json()
+    await end(world, OutboxState.DONE, result={"refused": "ERC3009InvalidSignature"})
+    other = (await ask(world, opening(world, terms, relay_fee=str(FEE + 1)))).json()
+    assert (other["state"], other["request_id"] == first["request_id"]) == ("queued", False)
+
+
+async def test_when_the_same_signature_comes_in_other_letters_then_it_is_the_same(
+    world: World,
+) -> None:
+    terms = await agreed(world)
+    small, large = "0x" + "ab" * 65, "0x" + "AB" * 65
+    valid_before = int(time.time()) + 100
+    first = opening(world, terms, signature=small, valid_before=valid_before)
+    asked = (await ask(world, first)).json()
+    await end(world, OutboxState.DONE, result={"refused": "ERC3009InvalidSignature"})
+    again = opening(world, terms, signature=large, valid_before=valid_before)
+    assert (await ask(world, again)).json()["request_id"] == asked["request_id"]
 
 
 @pytest.mark.parametrize(
@@ -172,20 +201,83 @@ async def test_when_a_stop_is_for_another_lease_then_it_is_refused(world: World)
 
 async def test_when_an_account_asks_too_often_then_it_has_to_wait(world: World) -> None:
     codes = [
-        (await ask(world, {"token": TOKEN, "key": str(n)}, what="withdrawals")).status_code
-        for n in range(6)
+        (await ask(world, {"token": TOKEN, "key": "k"}, what="withdrawals")).status_code
+        for _ in range(6)
     ]
     assert codes == [202] * 5 + [429]
     body = {"token": TOKEN, "key": "k"}
     assert (await ask(world, body, OTHER, "withdrawals")).status_code == 202
 
 
+async def test_when_all_accounts_together_have_used_the_hour_then_the_node_says_so(
+    world: World,
+) -> None:
+    terms = await agreed(world)
+    bodies = [opening(world, replaced(terms, nonce=number)) for number in range(5)]
+    for body in bodies:
+        assert (await ask(world, body)).status_code == 202
+    withdrawal = {"token": TOKEN, "key": "k"}
+    for account in (OTHER, STRANGER):
+        assert (await ask(world, withdrawal, account, "withdrawals")).status_code == 202
+    answer = await ask(world, withdrawal, OPERATOR, "withdrawals")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "relays_spent")
+    assert answer.headers["retry-after"] == "60"
+    again = await ask(world, withdrawal, OTHER, "withdrawals")
+    assert again.status_code == 202, "nothing new is carried"
+
+
+@pytest.mark.parametrize(
+    ("result", "counts"),
+    [
+        ({"refused": "BelowMinWithdrawal"}, False),
+        ({"refused": "LeaseExists", "transactions": ["0xaa"]}, True),
+        ({"transactions": ["0xaa"]}, True),
+    ],
+)
+async def test_when_a_call_cost_no_gas_then_it_does_not_count_among_the_hours_calls(
+    world: World, result: dict[str, Any], counts: bool
+) -> None:
+    await ask(world, {"token": TOKEN, "key": "k"}, what="withdrawals")
+    await end(world, OutboxState.DONE, result=result)
+    moment = now()
+    async with world.market.database.reading() as session:
+        assert await outbox.num_sent(session, ASKED, moment - timedelta(hours=1)) == counts
+        assert await outbox.num_sent(session, ASKED, moment) == 0, "an hour later"
+
+
 async def test_when_a_withdrawal_has_the_same_key_then_it_is_the_same(world: World) -> None:
     asked = [
-        (await ask(world, {"token": token, "key": key}, what="withdrawals")).json()["request_id"]
-        for token, key in [(TOKEN, "a"), (TOKEN.lower(), "a"), (TOKEN, "b")]
+        (await ask(world, {"token": token, "key": "a"}, what="withdrawals")).json()["request_id"]
+        for token in (TOKEN, TOKEN.lower())
     ]
-    assert asked[0] == asked[1] != asked[2]
+    assert asked[0] == asked[1]
+
+
+async def test_when_a_withdrawal_is_on_its_way_then_one_under_another_key_is_refused(
+    world: World,
+) -> None:
+    first = (await ask(world, {"token": TOKEN, "key": "a"}, what="withdrawals")).json()
+    second = {"token": TOKEN.lower(), "key": "b"}
+    answer = await ask(world, second, what="withdrawals")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "relay_in_flight")
+    assert answer.json()["error"]["details"] == {"request_id": first["request_id"]}
+    assert (await ask(world, second, OTHER, "withdrawals")).status_code == 202
+    async with world.market.database.reading() as session:
+        found = await session.scalars(
+            select(OutboxItem.payload).where(OutboxItem.kind == RELAY_WITHDRAW)
+        )
+        assert sorted(item["account"] for item in found) == sorted(
+            account.address.lower() for account in (RENTER, OTHER)
+        )
+
+
+async def test_when_a_withdrawal_has_ended_then_one_under_another_key_is_carried(
+    world: World,
+) -> None:
+    first = (await ask(world, {"token": TOKEN, "key": "a"}, what="withdrawals")).json()
+    await end(world, OutboxState.DONE, result={"transactions": ["0xaa"]})
+    second = (await ask(world, {"token": TOKEN, "key": "b"}, what="withdrawals")).json()
+    assert first["request_id"] != second["request_id"]
 
 
 @pytest.mark.parametrize(
