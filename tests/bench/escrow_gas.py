@@ -4,8 +4,8 @@ Nothing is measured here: forge did (``npm run gas``), and fails when a figure c
 Ours are whole transactions, with call data and the 21,000 that each costs. What others published,
 or their own tests show, is gas of execution: 21,000 is added to each of their transactions.
 
-``python -m tests.bench escrow_gas`` prints the tables, ``python -m tests.bench.escrow_gas --docs``
-writes them into docs/escrow/gas.md; exit code 1 above a limit.
+``python -m tests.bench escrow_gas`` prints the tables of limits and of others; ``python -m
+tests.bench.escrow_gas --docs`` writes every figure into docs/escrow. Exit code 1 above a limit.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 SNAPSHOT: Final = ROOT / "contracts" / "snapshots" / "GasTest.json"
-PAGE: Final = ROOT / "docs" / "escrow" / "gas.md"
+DOCS: Final = ROOT / "docs" / "escrow"
 BASE: Final = 21_000
+COIN_DOLLARS: Final = 3_000
+"""Price of the chain's own coin in the examples of docs/escrow/deployment.md."""
+GAS_PRICES_GWEI: Final = (1, 0.01)
+"""Prices of gas there: of a public chain, and of an L2."""
 LIFE: Final = "open, commit, and a tenth of settleMany that completes"
 ONE_PROVIDER: Final = "settleMany of 10 that completes, one provider"
 TEN_PROVIDERS: Final = "settleMany of 10 that completes, ten providers"
@@ -37,6 +41,8 @@ LIMITS: Final = {
     "close with refund by a stranger, steady": 50_000,
     LIFE: 200_000,
 }
+# A row that begins with a call and its gas, and may end with the cost at each of the two prices.
+_ROW: Final = re.compile(r"^\| ([^|\n]+) \| [\d,]+ \|( [\d.]+ \| [\d.]+ \|)?$", re.MULTILINE)
 OTHERS: Final = ("Base Commerce Payments", "Sablier Flow", "Lilypad", "Prime Intellect")
 
 
@@ -164,9 +170,35 @@ def against_limits(figures: Mapping[str, int]) -> str:
 
 
 def with_tables(page: str, figures: Mapping[str, int]) -> str:
-    """The page with its three tables made anew."""
+    """The page `gas.md` with its three tables made anew."""
     tables = iter((everything(figures), against_limits(figures), comparison(figures)))
     return re.sub(r"^\|.*(?:\n\|.*)*", lambda _: next(tables), page, flags=re.MULTILINE)
+
+
+def with_figures(page: str, figures: Mapping[str, int]) -> str:
+    """Any other page with the gas, and cost, of each row that names a recorded call made anew."""
+
+    def row(found: re.Match[str]) -> str:
+        name = found[1].replace("`", "")
+        if name not in figures:
+            return found[0]
+        cells = [found[1], f"{figures[name]:,}"]
+        if found[2]:
+            cost = figures[name] * COIN_DOLLARS * 1e-9
+            cells += [f"{cost * gwei:.{4 if gwei < 1 else 3}f}" for gwei in GAS_PRICES_GWEI]
+        return f"| {' | '.join(cells)} |"
+
+    return _ROW.sub(row, page)
+
+
+def pages(figures: Mapping[str, int]) -> dict[Path, str]:
+    """Every page of docs/escrow as it has to be, by its path."""
+    return {
+        path: (with_tables if path.name == "gas.md" else with_figures)(
+            path.read_text(encoding="utf-8"), figures
+        )
+        for path in sorted(DOCS.glob("*.md"))
+    }
 
 
 def above_limit(figures: Mapping[str, int]) -> list[str]:
@@ -187,10 +219,10 @@ def _cell(calls: list[tuple[str, int]]) -> str:
 
 
 def main() -> int:
-    """Print both tables; returns the exit code."""
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--results", type=Path, help="file that takes the figures as a section")
-    parser.add_argument("--docs", action="store_true", help="write the tables into their page")
+    parser.add_argument("--docs", action="store_true", help="write the figures into the pages")
     arguments = parser.parse_args()
     figures = recorded()
     body = f"{against_limits(figures)}\n\n{comparison(figures)}"
@@ -199,7 +231,8 @@ def main() -> int:
     for name in broken:
         print(f"above its limit: {name}", file=sys.stderr)
     if arguments.docs:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
+        for path, text in pages(figures).items():
+            path.write_text(text, encoding="utf-8")
     if arguments.results:
         from tests.support.results import record
 
