@@ -22,9 +22,9 @@ class CloseCause(IntEnum):
     """Why a lease was closed, as the contract numbers it."""
 
     COMPLETED = 0  # all segments were paid
-    PROVIDER_CLOSED = 1  # the provider gave up what it had not committed
+    PROVIDER_CLOSED = 1  # the provider gave up the rest
     RENTER_STOPPED = 2  # the renter had stopped the lease
-    NEVER_COMMITTED = 3  # no commit came in time
+    NEVER_COMMITTED = 3  # nothing was committed: not in time, or the provider gave up before
     EXPIRED = 4  # the longest duration was over
     FRAUD = 5  # the arbiter ruled fraud
     DISPUTE_TIMED_OUT = 6  # the arbiter did not rule in time

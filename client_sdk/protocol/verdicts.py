@@ -304,11 +304,11 @@ class CloseCause(StrEnum):
 
     #: All segments were paid.
     COMPLETED = "completed"
-    #: The provider gave up what it had not committed.
+    #: The provider gave up the rest: what it had not committed or, metered, been paid for.
     PROVIDER_CLOSED = "provider_closed"
     #: The renter had stopped the lease.
     RENTER_STOPPED = "renter_stopped"
-    #: No commit came in time.
+    #: Nothing was committed: not in time, or the provider gave up before. Never when metered.
     NEVER_COMMITTED = "never_committed"
     #: The longest duration was over.
     EXPIRED = "expired"
@@ -333,7 +333,6 @@ CAUSE_VERDICTS: Final[Mapping[CloseCause, frozenset[Verdict]]] = {
             Verdict.JOB_FAILED,
             Verdict.PROVIDER_FAULT,
             Verdict.NETWORK_FAULT,
-            Verdict.ACCEPTANCE_FAILED,
         }
     ),
     # A stop races with every other ending: whichever was reported first is the verdict.

@@ -234,6 +234,12 @@ ENTRY_FAULTS: Final = (
         _REPUTATION,
     ),
     Fault(
+        "giving up costs what waiting does",
+        "if (lease.committedAt == 0 && terms.window != 0) return",
+        "if (over && lease.committedAt == 0 && terms.window != 0) return",
+        _REPUTATION,
+    ),
+    Fault(
         "a slash is counted",
         "held.slashed = _oneMore(held.slashed);",
         "",

@@ -59,6 +59,18 @@ contract ReputationTest is EscrowTest {
         _assertReputation(0, 0, 1, 0);
     }
 
+    /// @dev Else a provider would give up at no cost what it does not want.
+    function test_reputation_givenProviderThatGivesUpBeforeACommit_countsALoss() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        _open(terms);
+        _close(PROVIDER, terms);
+        _assertReputation(0, 0, 1, 0);
+        terms.nonce = 2;
+        _open(terms);
+        _close(operator, terms);
+        _assertReputation(0, 0, 2, 0);
+    }
+
     function test_reputation_givenMachineThatFails_countsALoss() external {
         IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
@@ -102,13 +114,22 @@ contract ReputationTest is EscrowTest {
     function test_reputation_givenOtherEndings_countsNothing() external {
         IEscrowTypes.Terms memory terms = _terms();
         _open(terms);
-        _close(PROVIDER, terms);
-        terms.nonce = 2;
-        _open(terms);
         _stop(terms);
         vm.warp(START + GRACE + 1);
         _close(STRANGER, terms);
+        IEscrowTypes.Terms memory metered = _meteredTerms();
+        metered.nonce = 2;
+        _open(metered);
+        _close(PROVIDER, metered);
         _assertReputation(0, 0, 0, 0);
+        terms.nonce = 3;
+        uint256 begin = vm.getBlockTimestamp();
+        _open(terms);
+        vm.warp(begin + 50);
+        _commit(terms, 4);
+        vm.warp(begin + 50 + WINDOW);
+        _close(PROVIDER, terms);
+        _assertReputation(4 * uint256(PRICE), 0, 0, 0);
     }
 
     function test_reputation_givenNoBond_countsPaymentsOnly() external {

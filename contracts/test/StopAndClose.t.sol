@@ -162,11 +162,11 @@ contract StopAndCloseTest is EscrowTest {
     // ----------------------------------------------------------------------- close: each ending
 
     function test_close_whenProviderCallsEarly_refundsAll() external {
-        _closesAs(PROVIDER, _opened(_terms()), IEscrowTypes.CloseCause.ProviderClosed, 0);
+        _closesAs(PROVIDER, _opened(_terms()), IEscrowTypes.CloseCause.NeverCommitted, 0);
     }
 
     function test_close_whenOperatorCallsEarly_refundsAll() external {
-        _closesAs(operator, _opened(_terms()), IEscrowTypes.CloseCause.ProviderClosed, 0);
+        _closesAs(operator, _opened(_terms()), IEscrowTypes.CloseCause.NeverCommitted, 0);
     }
 
     function test_close_whenProviderCallsWithMaturedSegments_paysThem() external {

@@ -320,6 +320,8 @@ class FakeChain:
             cause = ev.CloseCause.UNRETRIEVABLE
         elif lease.stopped_at:
             cause = ev.CloseCause.RENTER_STOPPED
+        elif not lease.committed_at and not terms.metered:
+            cause = ev.CloseCause.NEVER_COMMITTED
         self._close(lease_id, lease, cause, call)
 
     def _do_rejectMachine(self, sender: str, time: int, call: Call, *args: Any) -> None:

@@ -204,9 +204,8 @@ abstract contract Leases is Opening {
         if (lease.paid == terms.segments) return CloseCause.Completed;
         if (lease.flags & UNRETRIEVABLE != 0) return CloseCause.Unretrievable;
         if (lease.stoppedAt != 0) return CloseCause.RenterStopped;
-        if (!over) return CloseCause.ProviderClosed;
-        return lease.committedAt == 0 && terms.window != 0
-            ? CloseCause.NeverCommitted
-            : CloseCause.Expired;
+        // Also when the provider closes early: giving up costs it what waiting would.
+        if (lease.committedAt == 0 && terms.window != 0) return CloseCause.NeverCommitted;
+        return over ? CloseCause.Expired : CloseCause.ProviderClosed;
     }
 }

@@ -245,8 +245,8 @@ interface IEscrowExtension is IEscrowTypes {
     /// @return proved Sum of all payments for segments that could be challenged: shares included,
     /// vouchers and the halves that `timeoutDispute` pays not.
     /// @return completed Leases with a bond of which every segment was paid.
-    /// @return lost Leases with a bond of which nothing came in time, whose machine failed, or
-    /// whose checkpoints could not be fetched.
+    /// @return lost Leases with a bond of which nothing came, in time or before the provider gave
+    /// up, whose machine failed, or whose checkpoints could not be fetched.
     /// @return slashed Leases with a bond in which fraud was ruled, late or not. The three counters
     /// stop at 2**24 - 1.
     function reputationOf(address provider, address token)

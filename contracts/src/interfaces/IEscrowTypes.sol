@@ -177,11 +177,11 @@ interface IEscrowTypes {
     enum CloseCause {
         /// All segments were paid.
         Completed,
-        /// The provider gave up what it had not committed.
+        /// The provider gave up the rest: what it had not committed or, metered, been paid for.
         ProviderClosed,
         /// The renter had stopped the lease.
         RenterStopped,
-        /// No commit came within `firstCommitWithin`.
+        /// Nothing was committed: not in time, or the provider gave up before. Never when metered.
         NeverCommitted,
         /// `maxDuration` was over.
         Expired,

@@ -174,12 +174,12 @@ class Leases(Openings):
             cause = CloseCause.UNRETRIEVABLE
         elif lease.stopped_at:
             cause = CloseCause.RENTER_STOPPED
-        elif not is_over:
-            cause = CloseCause.PROVIDER_CLOSED
         elif not terms.metered and lease.committed_at == 0:
             cause = CloseCause.NEVER_COMMITTED
-        else:
+        elif is_over:
             cause = CloseCause.EXPIRED
+        else:
+            cause = CloseCause.PROVIDER_CLOSED
         self._close(lease, cause)
 
     def _close(self, lease: Lease, cause: CloseCause, paid_otherwise: int = 0) -> None:

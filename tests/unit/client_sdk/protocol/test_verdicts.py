@@ -173,6 +173,11 @@ def test_when_fraud_was_ruled_then_no_other_verdict_can_be_reported():
         assert final_verdict(cause, Verdict.PROOF_REJECTED) is DEFAULT_VERDICT[cause]
 
 
+def test_when_work_was_taken_then_the_machine_has_not_failed_its_probe():
+    for cause in (CloseCause.PROVIDER_CLOSED, CloseCause.COMPLETED):
+        assert final_verdict(cause, Verdict.ACCEPTANCE_FAILED) is DEFAULT_VERDICT[cause]
+
+
 def test_when_the_operator_reports_a_possible_verdict_then_it_stands():
     cause = CloseCause.PROVIDER_CLOSED
     assert final_verdict(cause, Verdict.JOB_FAILED) is Verdict.JOB_FAILED
