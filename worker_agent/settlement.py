@@ -116,14 +116,15 @@ def committable(terms: Terms, lease: LeaseState, verified: int, now: int) -> int
 
 def next_move(terms: Terms, lease: LeaseState, facts: Facts) -> Move:
     """Decide for a lease that is active (neither disputed nor closed)."""
+    # A voucher, too, is work that was taken.
+    if facts.failed_probe and not lease.committed_at:
+        return Move(MoveKind.REJECT)
     if terms.metered:
         return _next_metered(terms, lease, facts)
     if lease.is_unretrievable:
         # Nothing is taken any more; what stays waits for its window.
         waits = lease.pending > lease.paid and facts.now < matures_at(terms, lease)
         return _NOTHING if waits else Move(MoveKind.CLOSE)
-    if facts.failed_probe and not lease.committed_at:
-        return Move(MoveKind.REJECT)
     up_to = committable(terms, lease, facts.verified, facts.now)
     deadline = commit_deadline(terms, lease)
     in_time = facts.now <= deadline

@@ -143,6 +143,17 @@ def test_when_a_failed_probe_is_signed_then_the_lease_is_ended_by_it(
     assert next_move(terms(), lease, facts) == expected
 
 
+@pytest.mark.parametrize(
+    ("lease", "expected"),
+    [(Lease(), Move(MoveKind.REJECT)), (Lease(2, 2, 1000, 1005), Move(MoveKind.CLOSE))],
+)
+def test_when_a_failed_probe_of_a_metered_lease_is_signed_then_it_is_no_mere_close(
+    lease: Lease, expected: Move
+) -> None:
+    facts = Facts(verified=0, ended=True, now=1010, failed_probe=True)
+    assert next_move(terms(window=0), lease, facts) == expected
+
+
 @given(
     verified=st.integers(0, 12),
     now=st.integers(1000, 1600),
