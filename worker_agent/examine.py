@@ -16,7 +16,7 @@ from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
 from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import SegmentRecord
-from client_sdk.protocol.states import AuditKind, AuditState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from contracts.bindings import LeaseStatus
 from worker_agent.case import (
     MAX_CHECKPOINT_BYTES,
@@ -38,14 +38,13 @@ from worker_agent.errors import (
     RejectedInput,
     Withheld,
 )
-from worker_agent.exchange import AuditView, give_report, parse_audit
+from worker_agent.exchange import AuditView, give_report, live_audits, parse_audit
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
 
 log = logging.getLogger(__name__)
-_OVER: Final = {AuditState.AGREED, AuditState.MISMATCH, AuditState.RULED, AuditState.EXPIRED}
 _KIND: Final = "audit"
 T = TypeVar("T")
 _REGISTER_S: Final = 600.0
@@ -257,8 +256,7 @@ class Examiner(ABC):
         log.info("registered at %s as %s", market.url, self.role)
 
     def _take(self, market: Market) -> None:
-        rows = market.get("/v1/audits", role="auditor").get("audits")
-        for row in rows if isinstance(rows, list) else []:
+        for row in live_audits(market, "auditor"):
             try:
                 audit = parse_audit(row)
             except RejectedInput as error:
@@ -266,7 +264,7 @@ class Examiner(ABC):
                 continue
             working = self._working.get(audit.audit_id)
             busy = working is not None and not working.done()
-            if audit.kind is self.kind and audit.state not in _OVER and not busy:
+            if audit.kind is self.kind and audit.state in LIVE_AUDITS and not busy:
                 self._renew(audit.audit_id)
                 self._audits[audit.audit_id] = audit
                 self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)

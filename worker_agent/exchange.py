@@ -24,7 +24,7 @@ from client_sdk.protocol.errors import MessageError, ProtocolError
 from client_sdk.protocol.ids import IdKind, check_id
 from client_sdk.protocol.messages import AuditorKey
 from client_sdk.protocol.records import BoundaryOpening
-from client_sdk.protocol.states import AuditKind, AuditState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from client_sdk.protocol.wire import Reader, check_text
 from worker_agent.errors import RejectedInput
 from worker_agent.market import Json, Market
@@ -87,6 +87,19 @@ class AuditView:
     reported: bool
     opening: BoundaryOpening | None
     """Opening of the segment itself."""
+
+
+def live_audits(market: Market, role: str) -> list[object]:
+    """Rows of this account's audits that wait for somebody; a market sends some 100 at a time.
+
+    Parameters
+    ----------
+    role:
+        ``auditor`` (the arbiter is one here), or ``operator`` of the audited machine.
+    """
+    # Without the states, those that are over would soon be all that comes.
+    rows = market.get("/v1/audits", role=role, state=sorted(LIVE_AUDITS)).get("audits")
+    return rows if isinstance(rows, list) else []
 
 
 def parse_audit(value: object) -> AuditView:

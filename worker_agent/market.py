@@ -80,8 +80,12 @@ class Market:
         return self._facts
 
     def get(self, path: str, auth: bool = True, **query: object) -> Json:
-        """GET a JSON object."""
-        params = {key: str(value) for key, value in query.items() if value is not None}
+        """GET a JSON object; of a list in the query, each item is a parameter."""
+        params = {
+            key: [str(item) for item in value] if isinstance(value, list) else str(value)
+            for key, value in query.items()
+            if value is not None
+        }
         return self._call("GET", path, None, auth, params)
 
     def post(self, path: str, body: Mapping[str, Any], auth: bool = True) -> Json:
@@ -137,7 +141,7 @@ class Market:
         path: str,
         body: Mapping[str, Any] | None,
         auth: bool,
-        params: dict[str, str],
+        params: Mapping[str, str | list[str]],
     ) -> Json:
         answer = self._request(method, path, auth, json=body, params=params)
         if answer.status_code == 204 or not answer.content:
@@ -157,7 +161,7 @@ class Market:
         path: str,
         auth: bool,
         json: Mapping[str, Any] | None = None,
-        params: dict[str, str] | None = None,
+        params: Mapping[str, str | list[str]] | None = None,
         body: Callable[[], Iterator[bytes]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:

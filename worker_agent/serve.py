@@ -35,6 +35,7 @@ from worker_agent.exchange import (
     AuditView,
     give_inputs,
     give_opening,
+    live_audits,
     parse_artifacts,
     parse_audit,
 )
@@ -81,8 +82,7 @@ class ServeAudits:
             raise failure
 
     def _answer_all(self, market: Market) -> None:
-        rows = market.get("/v1/audits", role="operator").get("audits")
-        for row in rows if isinstance(rows, list) else []:
+        for row in live_audits(market, "operator"):
             try:
                 audit = parse_audit(row)
                 self._answer(market, audit)

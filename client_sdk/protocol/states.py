@@ -219,6 +219,11 @@ AUDIT_TRANSITIONS: Final[Mapping[AuditState, frozenset[AuditState]]] = {
     AuditState.RULED: frozenset(),
 }
 
+#: Audits in which somebody has still to answer.
+LIVE_AUDITS: Final = frozenset(
+    {AuditState.ASSIGNED, AuditState.INPUTS_READY, AuditState.REPORTED, AuditState.OPENED}
+)
+
 #: A reorganisation takes nothing back here: the node sends again what was lost.
 RELAY_TRANSITIONS: Final[Mapping[RelayState, frozenset[RelayState]]] = {
     RelayState.QUEUED: frozenset(

@@ -9,18 +9,11 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from client_sdk.protocol.states import AuditState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditState
 from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.models import Audit, Auditor
 from marketplace.scope import Scope
-
-LIVE_STATES = (
-    AuditState.ASSIGNED,
-    AuditState.INPUTS_READY,
-    AuditState.REPORTED,
-    AuditState.OPENED,
-)
 
 
 async def register(session: AsyncSession, scope: Scope, values: dict[str, Any]) -> None:
@@ -135,5 +128,5 @@ async def expire(session: AsyncSession, scope: Scope, now: datetime) -> int:
     """End the live audits whose time is over; return how many."""
     where = (*scope.of(Audit), Audit.expires_at <= now)
     return await transitions.move(
-        session, Audit, where, AuditState.EXPIRED, by=LIVE_STATES, updated_at=now
+        session, Audit, where, AuditState.EXPIRED, by=LIVE_AUDITS, updated_at=now
     )

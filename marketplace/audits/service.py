@@ -19,7 +19,7 @@ from client_sdk.protocol.draw import draw_audits
 from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import AuditReport, BoundaryOpening
-from client_sdk.protocol.states import AuditKind, AuditState, LeaseState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState, LeaseState
 from marketplace import models
 from marketplace.artifacts import repository as artifact_rows
 from marketplace.artifacts import service as artifacts
@@ -303,7 +303,7 @@ async def rewind(
         commit = row.draw.get("commit")
         gone = commit is not None and commit["block_number"] > ancestor
         if gone:
-            live, expired = repository.LIVE_STATES, AuditState.EXPIRED
+            live, expired = LIVE_AUDITS, AuditState.EXPIRED
             await repository.move(session, row.audit_id, expired, now, by=live)
 
 

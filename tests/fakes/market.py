@@ -24,6 +24,8 @@ from worker_agent.history import LeaseHistory, history_of
 from worker_agent.market import Market
 
 Json = dict[str, Any]
+PAGE = 200
+"""Most audits in one answer, the oldest first."""
 
 
 @dataclass
@@ -256,9 +258,14 @@ class FakeMarket:
         return _ok({"auditors": [r for r in self.auditors.values() if r["role"] == "auditor"]})
 
     def _audits(self, token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
-        role = request.url.params.get("role")
-        rows = [r for r in self.audits.values() if role == "operator" or r["auditor"] == token]
-        return _ok({"audits": [self._shown(row, role or "") for row in rows]})
+        role, states = request.url.params.get("role"), request.url.params.get_list("state")
+        rows = [
+            row
+            for row in self.audits.values()
+            if (role == "operator" or row["auditor"] == token)
+            and (not states or row["state"] in states)
+        ]
+        return _ok({"audits": [self._shown(row, role or "") for row in rows[:PAGE]]})
 
     @staticmethod
     def _shown(row: Json, role: str) -> Json:

@@ -18,7 +18,7 @@ from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
 from contracts.events import Challenged, CloseCause, Closed, DataDemanded, Ruled, Unretrievable
 from tests.fakes import parties
-from tests.fakes.market import FakeMarket
+from tests.fakes.market import PAGE, FakeMarket
 from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
 from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
@@ -92,6 +92,19 @@ def test_when_the_work_is_honest_then_audits_agree_and_nobody_challenges(
     for row in world.market.audits.values():
         if row["opening"]:
             assert row["report"]
+
+
+def test_when_many_audits_are_over_then_new_ones_are_still_seen_by_both_sides(
+    world: Any, examiners: Any
+) -> None:
+    both = examiners()
+    both.turn()
+    over = {"auditor": parties.AUDITOR.address, "state": "agreed", "reported": True, "opening": {}}
+    world.market.audits |= {f"old-{number}": over for number in range(PAGE)}
+    world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(world.closed, both.turn)
+    new = [row["state"] for name, row in world.market.audits.items() if "old" not in name]
+    assert "agreed" in new
 
 
 def test_when_a_dropped_case_matters_again_then_it_runs_again(world: Any, examiners: Any) -> None:

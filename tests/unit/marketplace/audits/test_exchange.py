@@ -9,7 +9,7 @@ import pytest
 from client_sdk.chain.signing import is_signed_by
 from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
-from client_sdk.protocol.states import AuditKind, AuditState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from client_sdk.protocol.trace import trace_root
 from marketplace.audits import repository, service
 from marketplace.clock import now
@@ -129,6 +129,10 @@ async def test_when_both_sides_keep_to_the_order_then_the_outcome_is_theirs(
     for _ in range(2):
         answer = await post(world, AUDITOR, audit, "outcome", {"result": results[0]})
         assert answer.json()["state"] == results[0]
+    live = "&".join(f"state={state}" for state in LIVE_AUDITS)
+    for query, shown in ((live, 0), (f"{live}&state={results[0]}", 1)):
+        rows = (await world.request(AUDITOR, "GET", f"/audits?role=auditor&{query}")).json()
+        assert len(rows["audits"]) == shown
 
 
 async def test_when_an_opening_is_forged_then_it_is_refused(world: World, drawn: Any) -> None:
