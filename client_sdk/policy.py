@@ -319,10 +319,11 @@ def _time_to_audit(terms: Terms, offer: Offer, policy: Policy) -> Iterator[Findi
     """Windows in which no re-execution can end would let every cheat pass.
 
     The length of a segment is what the provider is paid for. An auditor executes one, and again to
-    confirm; the arbiter executes the job from its start.
+    confirm; the arbiter executes the job from its start, in the half of its time in which nobody
+    can point it at a lower segment.
     """
     seconds = (terms.price_per_segment - 1) * SECONDS_PER_HOUR // max(offer.price_per_hour, 1)
     if terms.window < 2 * seconds:
         yield Finding(Rule.WINDOW, f"no time to audit segments of {seconds} s in {terms.window} s")
-    if terms.dispute_timeout < min(terms.segments * seconds, policy.max_dispute_s):
+    if terms.dispute_timeout < min(2 * terms.segments * seconds, policy.max_dispute_s):
         yield Finding(Rule.DISPUTE, f"no time to rule in {terms.dispute_timeout} s")

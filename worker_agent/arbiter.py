@@ -178,7 +178,8 @@ class Arbiter(Examiner):
         ends = dispute.disputed_at + terms.dispute_timeout
         if not ends - margin_of(terms.dispute_timeout) <= chain.now() < ends:
             return
-        # What was challenged below cannot stay without a ruling, which can only cover all.
+        # What was challenged below cannot stay without a ruling, which can only cover all. In the
+        # second half of the time nobody can point lower any more.
         good = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
         call = chain.escrow.attest_unretrievable(terms.abi_tuple(), good)
         if self._decide(dispute, case, call, f"attest:{good}"):

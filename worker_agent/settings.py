@@ -98,8 +98,8 @@ class WorkerSettings:
     commit_grace_s: int = 15
     """Time after a stop in which one last commit counts."""
     dispute_timeout_s: int = 20
-    """Time after which a dispute without a ruling can be ended by anyone; more for long jobs, which
-    the arbiter executes from their start."""
+    """Least time after which a dispute without a ruling can be ended by anyone; more for most jobs,
+    which the arbiter executes from their start within half of it."""
     open_within_s: int = 120
     """How long signed terms can be opened."""
     first_commit_within_s: int = 600

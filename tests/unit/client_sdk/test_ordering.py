@@ -83,7 +83,7 @@ TERMS = Terms(
     audit_bps=300,
     window=20,
     commit_grace=15,
-    dispute_timeout=200,
+    dispute_timeout=400,
     open_by=NOW + 60,
     first_commit_within=600,
     max_duration=1800,
@@ -246,7 +246,7 @@ def test_when_the_terms_were_tampered_with_then_they_are_refused():
 
 
 def test_when_the_terms_are_dearer_than_the_budget_then_they_are_refused():
-    long = {"window": 600, "dispute_timeout": 8_000, "min_segment_seconds": 100}
+    long = {"window": 600, "dispute_timeout": 15_000, "min_segment_seconds": 100}
     dear = replace(TERMS, price_per_segment=40_000, bond=1_200_000, **long)
     server = Node(signed(dear))
     with refused(server, Rule.PRICE):

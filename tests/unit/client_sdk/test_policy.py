@@ -88,14 +88,14 @@ TERMS = Terms(
     audit_bps=100,
     window=20,
     commit_grace=15,
-    dispute_timeout=200,
+    dispute_timeout=400,
     open_by=NOW + 60,
     first_commit_within=600,
     max_duration=1800,
     min_segment_seconds=1,
     nonce=3,
 )
-LONG = {"window": 400, "dispute_timeout": 6_000, "min_segment_seconds": 100}
+LONG = {"window": 400, "dispute_timeout": 12_000, "min_segment_seconds": 100}
 FACTS = TermsFacts(
     order=ORDER,
     offer=OFFER,
@@ -245,8 +245,8 @@ def test_when_segment_prices_were_rounded_up_then_the_sum_may_exceed_by_one_unit
     [
         # 1 000 are 6 s at the offered price: an audit and its confirmation do not fit.
         ({"window": 9}, Rule.WINDOW),
-        # The arbiter executes up to 30 such segments.
-        ({"dispute_timeout": 149}, Rule.DISPUTE),
+        # The arbiter executes up to 30 such segments, in half of its time.
+        ({"dispute_timeout": 299}, Rule.DISPUTE),
         # Paid for 6 s, but free to commit a segment every moment.
         ({"min_segment_seconds": 0}, Rule.PRICE),
     ],
@@ -358,7 +358,7 @@ def test_when_only_one_of_several_checks_of_a_rule_fails_then_it_speaks(terms, f
         ({"audit_bps": 2_000}, {"offer": replace(OFFER, audit_bps=2_000)}),
         # A price of 1 000 was rounded up from less than 6 s.
         ({"window": 10}, {}),
-        ({"dispute_timeout": 150}, {}),
+        ({"dispute_timeout": 300}, {}),
         ({"price_per_segment": 1, "window": 5, "dispute_timeout": 5}, {}),
         ({"window": 604_800, "dispute_timeout": 604_800, "commit_grace": 3_600}, {}),
         ({"open_by": NOW + 5}, {}),
@@ -373,7 +373,7 @@ WHOLE = {
     "segments": 1,
     "min_segment_seconds": 600,
     "window": 3_600,
-    "dispute_timeout": 1_800,
+    "dispute_timeout": 3_600,
     "bond": 1_000_000,
 }
 
@@ -388,6 +388,6 @@ def test_when_the_whole_time_costs_a_fraction_of_a_unit_then_it_is_rounded_up_on
 
 
 def test_when_a_ruling_needs_longer_than_the_policy_freezes_money_then_the_policy_wins():
-    # The arbiter would need 150 s for all 30 segments.
-    terms = replace(TERMS, dispute_timeout=100)
-    assert check_terms(terms, FACTS, replace(POLICY, max_dispute_s=100)) == []
+    # The arbiter would need 300 s for all 30 segments.
+    terms = replace(TERMS, dispute_timeout=200)
+    assert check_terms(terms, FACTS, replace(POLICY, max_dispute_s=200)) == []

@@ -65,7 +65,7 @@ def test_when_all_fits_then_terms_keep_the_offers_promises(
     # 4 steps of 0.5 s and 0.25 s of hashing, at a token an hour... rounded up once.
     assert terms.price_per_segment == 2250
     assert (terms.segments, terms.cost, terms.bond) == (5, 11_250, 11_250)
-    assert (terms.window, terms.commit_grace, terms.dispute_timeout) == (20, 15, 32)
+    assert (terms.window, terms.commit_grace, terms.dispute_timeout) == (20, 15, 64)
     assert terms.min_segment_seconds == 0  # at most half of what was measured
     assert terms.open_by == NOW + settings.open_within_s
     assert (terms.fee_bps, terms.audit_bps) == (100, 300)
@@ -108,7 +108,7 @@ def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
     terms = make_terms(
         order, offer(), job.manifest, slow, parties.make_settings(tmp_path), NOW, 10**12
     )
-    assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 765, 160)
+    assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 1530, 160)
     assert terms.min_segment_seconds == 40
 
 
