@@ -22,14 +22,14 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.journal import TxState
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
-from contracts.bindings import Call, LeaseStatus
+from contracts.bindings import Call, DisputeView
 from worker_agent.audit import agrees
 from worker_agent.case import Case, CaseInputs, check_opening, margin_of
 from worker_agent.context import Context
@@ -57,12 +57,22 @@ Pair = tuple[SegmentRecord, SegmentRecord | None]
 """Result of a run from the start, and of a second one from its own checkpoint where needed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dispute:
-    """One freeze of one lease."""
+    """One freeze of one lease, and what was found in it so far.
+
+    Attributes
+    ----------
+    right
+        Segments whose commit was reproduced.
+    withheld
+        By segment and audit: whether the data are withheld there.
+    """
 
     lease_id: bytes
     disputed_at: int
+    right: set[int] = field(default_factory=set)
+    withheld: dict[int, dict[str, bool]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.lease_id.hex()}:{self.disputed_at}"
@@ -87,8 +97,7 @@ class Arbiter(Examiner):
         super().__init__(context, jobs, hardware_class)
         self._runs: dict[str, Runs] = {}
         self._deciding = threading.Lock()
-        self._right: dict[Dispute, set[int]] = {}
-        self._withheld: dict[tuple[Dispute, int], dict[str, bool]] = {}
+        self._disputes: dict[bytes, Dispute] = {}
 
     def step(self, market: Market, case: Case) -> None:
         """Start both runs with the inputs; report the first result; rule once it is opened."""
@@ -155,17 +164,26 @@ class Arbiter(Examiner):
 
     def _dispute_of(self, case: Case) -> Dispute | None:
         """The lease's open dispute; ``None`` when there is none, or this arbiter has decided it."""
-        chain, lease_id = self.context.chain, case.audit.lease_id
-        if chain.lease(lease_id).status is not LeaseStatus.DISPUTED:
+        lease_id = case.audit.lease_id
+        now = Dispute(lease_id, self._view(lease_id).disputed_at)
+        if not now.disputed_at or self._is_decided(now):
+            with self._lock:
+                self._disputes.pop(lease_id, None)
             return None
-        view = chain.view(chain.escrow.dispute_of(lease_id))
-        dispute = Dispute(lease_id, view.disputed_at)
-        return None if self._is_decided(dispute) else dispute
+        with self._lock:
+            known = self._disputes.get(lease_id)
+            if known is None or known.disputed_at != now.disputed_at:
+                known = self._disputes[lease_id] = now
+        return known
+
+    def _view(self, lease_id: bytes) -> DisputeView:
+        """What the chain says of a lease's dispute now; all zero when there is none."""
+        return self.context.chain.view(self.context.chain.escrow.dispute_of(lease_id))
 
     def _note(self, dispute: Dispute, case: Case, *, withheld: bool) -> bool:
         """Note whether a segment's data are withheld here; whether they are at every market."""
         with self._lock:
-            rows = self._withheld.setdefault((dispute, case.audit.segment), {})
+            rows = dispute.withheld.setdefault(case.audit.segment, {})
             rows[case.audit.audit_id] = withheld
             return all(rows.values())
 
@@ -180,7 +198,7 @@ class Arbiter(Examiner):
             return
         # What was challenged below cannot stay without a ruling, which can only cover all. In the
         # second half of the time nobody can point lower any more.
-        good = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
+        good = self._view(dispute.lease_id).lowest_segment
         call = chain.escrow.attest_unretrievable(terms.abi_tuple(), good)
         if self._decide(dispute, case, call, f"attest:{good}"):
             log.warning("%s: NOT RETRIEVABLE, good segments %d: %s", case.short, good, why)
@@ -209,7 +227,10 @@ class Arbiter(Examiner):
 
     def _send(self, market: Market, dispute: Dispute, case: Case, *, fraud: bool, why: str) -> None:
         chain, audit, terms = self.context.chain, case.audit, case.history.terms
-        if self._dispute_of(case) != dispute or not (fraud or self._all_right(dispute, case)):
+        view = self._view(audit.lease_id)
+        if view.disputed_at != dispute.disputed_at:
+            return
+        if not fraud and not self._all_right(dispute, case, view.lowest_segment):
             return
         lease = chain.lease(audit.lease_id)
         good = lease.paid if fraud else lease.pending
@@ -223,17 +244,14 @@ class Arbiter(Examiner):
         except MarketRefused as error:
             log.info("%s: %s", case.short, error)  # the chain says it anyway
 
-    def _all_right(self, dispute: Dispute, case: Case) -> bool:
+    def _all_right(self, dispute: Dispute, case: Case, lowest: int) -> bool:
         """Whether this was the last of the dispute's segments that was not yet found right.
 
         Else an accomplice's challenge of a right segment would let a false one above it pass.
         """
-        chain = self.context.chain
-        lowest = chain.view(chain.escrow.dispute_of(dispute.lease_id)).lowest_segment
         with self._lock:
-            right = self._right.setdefault(dispute, set())
-            right.add(case.audit.segment)
-            return case.history.disputed | {lowest} <= right
+            dispute.right.add(case.audit.segment)
+            return case.history.disputed | {lowest} <= dispute.right
 
     def _decide(self, dispute: Dispute, case: Case, call: Call, what: str) -> bool:
         """Send the one decision on a dispute; whether the contract takes it.

@@ -342,3 +342,13 @@ def test_when_there_is_no_dispute_any_more_then_nothing_runs(lease: Committed, m
     lease.chain.execute(call, lease.terms.provider)
     arbiter.step(arbiter.at, case)
     assert arbiter.runs == []
+
+
+def test_when_a_dispute_is_over_then_nothing_of_it_is_kept(lease: Committed, make: Make) -> None:
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    arbiter.step(arbiter.at, case_of(lease, AuditState.INPUTS_READY))
+    assert set(arbiter._disputes) == {lease.lease_id}
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+    arbiter.step(arbiter.at, case_of(lease))
+    assert arbiter._disputes == {}
