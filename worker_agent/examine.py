@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
@@ -77,10 +78,11 @@ class Examiner(ABC):
         self._warned: set[tuple[str, str]] = set()
         self._registered: dict[str, float] = {}
         self._lock = threading.RLock()
-        self._inputs: dict[bytes, CaseInputs] = {}
-        self._folder_locks: dict[bytes, threading.Lock] = {}
+        self._inputs: dict[str, CaseInputs] = {}
+        # A lock lives as long as somebody holds it, or waits for it.
+        self._folder_locks: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
         self._controls: dict[str, Control] = {}
-        self._audits: dict[str, AuditView] = {}
+        self._taken: dict[str, tuple[Market, AuditView]] = {}
         self._seen: dict[tuple[str, AuditState], float] = {}
 
     @abstractmethod
@@ -98,6 +100,7 @@ class Examiner(ABC):
                 self._take(market)
             except NetworkFailed as error:  # the other markets' cases go on
                 failure = error
+        self._clear_folder()
         if failure is not None:
             raise failure
 
@@ -146,7 +149,7 @@ class Examiner(ABC):
         Withheld
             They are not there, or are not what was committed.
         """
-        key = case.audit.audit_id.encode()
+        key = case.audit.audit_id
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
@@ -256,18 +259,45 @@ class Examiner(ABC):
         log.info("registered at %s as %s", market.url, self.role)
 
     def _take(self, market: Market) -> None:
+        live = set()
         for row in live_audits(market, "auditor"):
             try:
                 audit = parse_audit(row)
             except RejectedInput as error:
                 self._warn(market.url, str(row)[:64], str(error))
                 continue
-            working = self._working.get(audit.audit_id)
-            busy = working is not None and not working.done()
-            if audit.kind is self.kind and audit.state in LIVE_AUDITS and not busy:
+            if audit.kind is not self.kind or audit.state not in LIVE_AUDITS:
+                continue
+            live.add(audit.audit_id)
+            if not self._is_working(audit.audit_id):
                 self._renew(audit.audit_id)
-                self._audits[audit.audit_id] = audit
+                self._taken[audit.audit_id] = market, audit
                 self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)
+        self._drop_over(market, live)
+
+    def _is_working(self, audit_id: str) -> bool:
+        working = self._working.get(audit_id)
+        return working is not None and not working.done()
+
+    def _drop_over(self, market: Market, live: set[str]) -> None:
+        """Drop what is kept of cases for which a market waits no longer."""
+        for audit_id, (at, _) in list(self._taken.items()):
+            if at is not market or audit_id in live or self._is_working(audit_id):
+                continue
+            self.forget(audit_id)
+            with self._lock:
+                self._inputs.pop(audit_id, None)
+                for turn in [turn for turn in self._seen if turn[0] == audit_id]:
+                    del self._seen[turn]
+            del self._taken[audit_id], self._working[audit_id]
+
+    def _clear_folder(self) -> None:
+        """Remove what was fetched or written for no case that is left; after a crash as well."""
+        kept = set(self._taken) | {audit.lease_id.hex() for _, audit in self._taken.values()}
+        for path in self.context.folder("audits").iterdir():
+            # A lease's inputs, or a run's folder: see `_replay_of`.
+            if path.name.partition("-")[0] not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _renew(self, audit_id: str) -> None:
         """Let a case that was dropped run again: a reorganisation can make it matter once more."""
@@ -279,7 +309,7 @@ class Examiner(ABC):
     def _drop_pointless(self) -> None:
         """Cancel runs of segments that were paid meanwhile: others may still be in time."""
         for audit_id, working in list(self._working.items()):
-            audit = self._audits[audit_id]
+            _, audit = self._taken[audit_id]
             if working.done():
                 continue
             if not open_to_challenge(self.context.chain.lease(audit.lease_id), audit.segment):

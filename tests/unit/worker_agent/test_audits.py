@@ -107,6 +107,31 @@ def test_when_many_audits_are_over_then_new_ones_are_still_seen_by_both_sides(
     assert "agreed" in new
 
 
+def test_when_audits_are_over_then_neither_memory_nor_disk_keeps_their_inputs(
+    world: Any, examiners: Any
+) -> None:
+    auditor = examiners().auditor
+    folder: Path = auditor.context.folder("audits")
+    (folder / "aud_of_a_killed_process-first").mkdir()
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    fetched: set[str] = set()
+
+    def turn() -> None:
+        auditor.tick()
+        for case in list(auditor._working.values()):
+            case.result(timeout=20)
+        fetched.update(path.name for path in folder.iterdir())
+
+    world.run_until(world.closed, turn)
+    assert fetched == {lease_id.hex()}
+    assert {row["state"] for row in world.market.audits.values()} == {"agreed"}
+    turn()
+    assert not list(folder.iterdir())
+    cases = (auditor._inputs, auditor._taken, auditor._working, auditor._seen, auditor._controls)
+    assert not any(map(len, cases))
+    assert not len(auditor._folder_locks)
+
+
 def test_when_a_dropped_case_matters_again_then_it_runs_again(world: Any, examiners: Any) -> None:
     both = examiners()
     world.start_lease(parties.make_job(world.folder, world.market))
