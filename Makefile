@@ -10,13 +10,14 @@ export OMP_WAIT_POLICY ?= PASSIVE
 MUTATION_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test contracts-mutation proofs unit coverage integration acceptance soak bench gpu clean
+.PHONY: help setup demo demo-cheat test check format lint contracts-check contracts-test contracts-mutation proofs slither unit coverage integration acceptance soak bench gpu clean
 
 help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
 	@echo "make test   set up, then run every check and every test (what .ci/run calls)"
 	@echo "make check  the quick local loop: format, lint, types, import rules, unit tests"
 	@echo "make proofs  prove with halmos that refunds lose no money, for all amounts"
+	@echo "make slither  let slither read the contracts; fails for every finding that nothing explains"
 	@echo "make soak   deep fuzzing and chaos runs; make bench  benchmarks"
 	@echo "make gpu    checks and figures that need an NVIDIA GPU; fails where there is none"
 
@@ -69,12 +70,15 @@ contracts-mutation: setup
 
 $(TOOLS)/.installed: contracts/proofs/requirements.txt
 	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
-	@echo "installing halmos and its solvers (once; about half a minute)"
+	@echo "installing halmos, its solvers and slither (once; about a minute)"
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement contracts/proofs/requirements.txt
 	@touch $@
 
 proofs: setup $(TOOLS)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.proofs
+
+slither: setup $(TOOLS)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.proofs.analysis
 
 # Unit tests need no server, so they share the cores.
 unit: setup
@@ -92,9 +96,7 @@ acceptance: setup
 	$(PY) -m pytest tests/acceptance
 
 soak: setup $(TOOLS)/.installed
-	cd contracts && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent test:soak
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m contracts.mutation --all
-	$(PY) -m pytest tests -m soak
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m pytest tests -m soak
 
 bench: setup
 	$(PY) -m tests.bench

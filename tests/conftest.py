@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,8 @@ from tests.support.results import RESULTS, gpu_facts, outcome_table, record
 settings.register_profile("gridlease", deadline=None)
 settings.load_profile("gridlease")
 
-_started = time.monotonic()
-
-# Runs that are recorded, by their marker.
-_RECORDED = {"soak": "make soak", "gpu": "make gpu"}
+# Markers of the runs that are recorded.
+_RECORDED = ("soak", "gpu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,21 +36,22 @@ def pytest_terminal_summary(
     """Write the outcome of `make soak` and `make gpu`; other runs write nothing."""
     marker = config.getoption("markexpr")
     stats = terminalreporter.stats
-    if marker not in _RECORDED or not any(
-        stats.get(name) for name in ("passed", "failed", "error")
-    ):
+    reports = [report for name in ("passed", "failed", "error") for report in stats.get(name, ())]
+    if marker not in _RECORDED or not reports:
         return
-    counts = {name: len(stats.get(name, [])) for name in ("passed", "failed", "error")}
-    outcomes = [
-        (report.nodeid, report.outcome, report.duration)
-        for name in ("passed", "failed", "error")
-        for report in stats.get(name, [])
-    ]
-    took_s = time.monotonic() - _started
+    # A soak takes hours, so each file of tests has a section, and can be run alone.
+    parts: dict[str, list[pytest.TestReport]] = {}
+    for report in reports:
+        name = f"make soak: {report.nodeid.partition('::')[0]}" if marker == "soak" else "make gpu"
+        parts.setdefault(name, []).append(report)
     facts = f"{gpu_facts()}\n\n" if marker == "gpu" else ""
-    record(
-        _RECORDED[marker],
-        f"{facts}{counts['passed']} passed, {counts['failed'] + counts['error']} failed, "
-        f"{took_s:.0f} s.\n\n{outcome_table(outcomes)}",
-        config.getoption("results"),
-    )
+    for name, those in parts.items():
+        outcomes = [(report.nodeid, report.outcome, report.duration) for report in those]
+        passed = sum(report.outcome == "passed" for report in those)
+        took_s = sum(report.duration for report in those)
+        record(
+            name,
+            f"{facts}{passed} passed, {len(those) - passed} failed, {took_s:.0f} s.\n\n"
+            f"{outcome_table(outcomes)}",
+            config.getoption("results"),
+        )

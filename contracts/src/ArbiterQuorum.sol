@@ -39,7 +39,9 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
 
     /// @dev `registry_` is asked about bonds from now on.
     constructor(
+        // slither-disable-next-line missing-zero-check: the registry itself makes the quorum
         address registry_,
+        // slither-disable-next-line missing-zero-check: checked by the registry
         address escrow_,
         address[] memory judges_,
         uint256 threshold_,
@@ -52,6 +54,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
             revert ThresholdOutOfRange(threshold_, least, number);
         }
         if (minBond_ == 0) revert MinBondMissing();
+        // slither-disable-next-line uninitialized-local: below every address
         address previous;
         for (uint256 i = 0; i < number; ++i) {
             if (judges_[i] <= previous) revert JudgesNotAscending(judges_[i], previous);
@@ -199,6 +202,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     }
 
     /// @dev Accounts that signed: enough of them, each a judge with a bond, none twice.
+    // slither-disable-next-line calls-loop,unused-return: few signers; no use for the detail
     function _signers(bytes32 digest, bytes[] calldata signatures)
         private
         view
@@ -207,6 +211,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
         uint256 number = signatures.length;
         if (number < threshold) revert TooFewSignatures(number, threshold);
         signers = new address[](number);
+        // slither-disable-next-line uninitialized-local: below every address
         address previous;
         for (uint256 i = 0; i < number; ++i) {
             (address signer, ECDSA.RecoverError problem,) =

@@ -57,6 +57,7 @@ contract AuditorRegistry is AuditPay {
     }
 
     /// @inheritdoc IAuditorRegistry
+    // slither-disable-next-line reentrancy-benign: the factory runs no other code
     function createQuorum(address[] calldata judges, uint256 threshold, uint256 minBond)
         external
         nonReentrant
@@ -109,6 +110,7 @@ contract AuditorRegistry is AuditPay {
     }
 
     /// @inheritdoc IAuditorRegistry
+    // slither-disable-next-line unused-return: what was pushed before has no use
     function enroll(address quorum, bytes32 hardwareClass, bytes32 encryptionKey)
         external
         nonReentrant
@@ -228,6 +230,7 @@ contract AuditorRegistry is AuditPay {
     // ------------------------------------------------------------------------------------- record
 
     /// @dev Writes what counts for the draw from the end of this block on.
+    // slither-disable-next-line unused-return: what was pushed before has no use
     function _record(address quorum, address account, Auditor storage auditor) private {
         bytes32 hardwareClass = auditor.hardwareClass;
         if (hardwareClass == 0) return;

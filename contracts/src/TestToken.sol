@@ -14,6 +14,7 @@ contract TestToken is ERC20, ERC20Permit, ERC3009 {
 
     address public immutable minter;
 
+    // slither-disable-next-line missing-zero-check: then nobody can mint
     constructor(address minter_)
         ERC20("Gridlease test dollar", "tUSD")
         ERC20Permit("Gridlease test dollar")

@@ -8,6 +8,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice Challenge, demand for data, ruling, and the way out when no ruling comes.
 abstract contract Disputes is Stakes {
+    // Compared are counters, statuses, and whether a time is on record; never a balance.
+    // slither-disable-start incorrect-equality
     /// @dev Judging one segment means running it twice.
     uint256 private constant AUDIT_COST_SEGMENTS = 2;
     /// @dev At most this part of a slash goes to the challenger, so that a provider gains nothing
@@ -304,4 +306,5 @@ abstract contract Disputes is Stakes {
     {
         return uint256(_disputes[leaseId].disputedAt) + terms.disputeTimeout;
     }
+    // slither-disable-end incorrect-equality
 }

@@ -10,6 +10,8 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 /// @notice Records, clocks and payments of leases. Last of the parts whose storage the escrow and
 /// its extension share: what derives from it declares no storage of its own.
 abstract contract LeaseBook is ListingBook {
+    // Compared are counters, statuses, and whether a time is on record; never a balance.
+    // slither-disable-start incorrect-equality
     using LeaseTypes for Terms;
 
     /// @dev All of a lease but its root: 256 bits.
@@ -42,11 +44,14 @@ abstract contract LeaseBook is ListingBook {
 
     /// @dev Progress, packed by `_store`.
     mapping(bytes32 leaseId => uint256) private _progress;
+    // slither-disable-next-line uninitialized-state: the escrow writes
     mapping(bytes32 leaseId => bytes32) internal _roots;
+    // slither-disable-next-line uninitialized-state: the extension writes
     mapping(bytes32 leaseId => Dispute) internal _disputes;
     mapping(bytes32 orderDigest => OrderUse) internal _orders;
     /// @dev Order under which somebody else opened the lease for its renter; empty again once
     /// another lease of the order continues it.
+    // slither-disable-next-line uninitialized-state: the escrow writes
     mapping(bytes32 leaseId => bytes32 orderDigest) internal _orderOf;
     /// @dev Consents that could otherwise be used again.
     mapping(bytes32 digest => bool) internal _used;
@@ -208,6 +213,7 @@ abstract contract LeaseBook is ListingBook {
 
     /// @dev The key first: most signers are keys, and asking an account for code costs as much as
     /// recovering the key.
+    // slither-disable-next-line unused-return: the detail of a failure has no use
     function _checkSignature(address signer, bytes32 digest, bytes calldata signature)
         internal
         view
@@ -219,4 +225,5 @@ abstract contract LeaseBook is ListingBook {
             revert SignatureInvalid(signer, digest);
         }
     }
+    // slither-disable-end incorrect-equality
 }

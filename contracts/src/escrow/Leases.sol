@@ -9,6 +9,8 @@ import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
 /// @notice Life of an open lease without disputes: commit, settle, stop, close; and withdrawals.
 abstract contract Leases is Opening {
+    // Compared are counters, statuses, and whether a time is on record; never a balance.
+    // slither-disable-start incorrect-equality
     using SafeERC20 for IERC20;
 
     constructor(address owner) Opening(owner) {}
@@ -208,4 +210,5 @@ abstract contract Leases is Opening {
         if (lease.committedAt == 0 && terms.window != 0) return CloseCause.NeverCommitted;
         return over ? CloseCause.Expired : CloseCause.ProviderClosed;
     }
+    // slither-disable-end incorrect-equality
 }

@@ -35,6 +35,7 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
 
     /// @dev Neither half can overflow: that would take 2**32 credits of 2**96, all real tokens of
     /// one kind, or as many payments of such an amount.
+    // slither-disable-next-line incorrect-equality: nothing to do
     function _credit(address token, address account, uint256 amount) internal {
         if (amount == 0) return;
         unchecked {
@@ -83,6 +84,7 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
 
     /// @dev Credits what has accrued to the two receivers.
     /// @return sum Of both shares; when it is zero, nothing happened.
+    // slither-disable-next-line incorrect-equality: nothing to do
     function _collect(address token) internal returns (uint256 sum) {
         (uint256 fees, uint256 auditShares) = _accruedOf(token);
         sum = fees + auditShares;
@@ -123,6 +125,7 @@ abstract contract Ledger is IEscrowTypes, Ownable2Step, Pausable, ReentrancyGuar
     }
 
     /// @dev Credit alone would let anybody make a call fail, by sending the account its credit.
+    // slither-disable-next-line incorrect-equality: nothing to do
     function _spendCredit(address token, address from, uint256 amount)
         private
         returns (uint256 spent)

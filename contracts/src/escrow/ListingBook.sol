@@ -27,6 +27,7 @@ abstract contract ListingBook is StakeBook, HomeDomain {
     uint64 internal _listingCount;
     mapping(bytes32 listingId => ListingRecord) internal _listings;
     /// @dev One bit for each nonce, 256 in a word.
+    // slither-disable-next-line uninitialized-state: the extension writes
     mapping(bytes32 listingId => mapping(uint256 word => uint256)) internal _cancelled;
 
     /// @dev Counted, so that listing a machine again does not revive old terms.

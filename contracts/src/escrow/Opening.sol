@@ -106,6 +106,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
     // ------------------------------------------------------------------------------------ checks
 
     /// @dev Everything but the money, which the caller takes next.
+    // slither-disable-next-line incorrect-equality: a status
     function _open(Terms calldata terms, bytes calldata signature, uint8 flags)
         private
         returns (bytes32 leaseId, uint256)
@@ -124,6 +125,7 @@ abstract contract Opening is OrderBook, IEscrowCore {
         _checkSignature(terms.operator, leaseId, signature);
         // Effect
         _lockBond(terms.provider, terms.token, terms.bond);
+        // slither-disable-next-line uninitialized-local: no commit and no stop yet
         Progress memory lease;
         lease.status = LeaseStatus.Active;
         lease.openedAt = uint40(block.timestamp);

@@ -7,6 +7,7 @@ import {Findings} from "./Findings.sol";
 /// @notice The owner's few settings, and moving the shares that go where they say.
 abstract contract Settings is Findings {
     /// @inheritdoc IEscrowExtension
+    // slither-disable-next-line incorrect-equality: nothing to do
     function collect(address token) external onlyEscrow nonReentrant {
         if (_collect(token) == 0) revert AmountMissing();
     }

@@ -25,6 +25,7 @@ abstract contract StakeBook is Ledger {
     }
 
     mapping(address provider => mapping(address token => StakeRecord)) internal _stakes;
+    // slither-disable-next-line uninitialized-state: the extension writes
     mapping(address provider => mapping(address token => UnbondRecord)) internal _unbonds;
 
     function _freeStake(address provider, address token, StakeRecord memory held)

@@ -35,12 +35,14 @@ abstract contract AuditPay is AuditLedger, Ownable2Step {
     }
 
     /// @inheritdoc IAuditorRegistry
+    // slither-disable-next-line incorrect-equality: nothing to do
     function collect(address token) external nonReentrant returns (uint256 amount) {
         amount = _collect(token);
         if (amount == 0) revert NothingToCollect(token);
     }
 
     /// @inheritdoc IAuditorRegistry
+    // slither-disable-next-line reentrancy-no-eth: locked, as all that writes
     function postPayRoot(address token, bytes32 root, uint256 total) external nonReentrant {
         if (msg.sender != distributor) revert NotDistributor(msg.sender, distributor);
         if (root == 0) revert PayRootMissing();
@@ -108,6 +110,7 @@ abstract contract AuditPay is AuditLedger, Ownable2Step {
         emit DistributorSet(distributor_);
     }
 
+    // slither-disable-next-line incorrect-equality,reentrancy-benign: nothing to do; locked
     function _collect(address token) private returns (uint256 amount) {
         (uint256 fees, uint256 auditShares) = ILeaseEscrow(escrow).accruedOf(token);
         if (fees + auditShares != 0) ILeaseEscrow(escrow).collect(token);
