@@ -180,8 +180,8 @@ DISPUTE_FAULTS: Final = (
     ),
     Fault(
         "a late ruling leaves live bonds alone",
-        "Math.min(bond, held.total - held.locked)",
-        "Math.min(bond, held.total)",
+        "uint88 left = held.total - held.locked;",
+        "uint88 left = held.total;",
         _LATE,
     ),
     Fault(

@@ -241,8 +241,14 @@ ENTRY_FAULTS: Final = (
     ),
     Fault(
         "a slash is counted",
-        "held.slashed = _oneMore(held.slashed);",
-        "",
+        "held.total -= uint88(bond);\n        held.slashed = _oneMore(held.slashed);",
+        "held.total -= uint88(bond);",
+        _REPUTATION,
+    ),
+    Fault(
+        "a late slash is counted",
+        "held.total -= uint88(slashed);\n        held.slashed = _oneMore(held.slashed);",
+        "held.total -= uint88(slashed);",
         _REPUTATION,
     ),
     Fault(

@@ -369,15 +369,15 @@ ESCROW_FAULTS: Final = (
     ),
     Fault(
         "live leases keep their bonds",
-        "if (remaining < held.locked) revert StakeLocked(held.locked, remaining);",
-        "",
+        "uint256 available = _freeStake(msg.sender, token, held);",
+        "uint256 available = held.total - _unbonds[msg.sender][token].amount;",
         _STAKES,
     ),
     Fault(
         "a slash reaches unbonding stake",
-        "if (record.amount > remaining) record.amount = remaining;",
+        "if (record.amount > left) record.amount = left;",
         "",
-        _STAKES,
+        "test/RuleLate.t.sol",
     ),
     Fault(
         "only a listing's provider changes it",

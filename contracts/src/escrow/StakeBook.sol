@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Ledger} from "./Ledger.sol";
 
 /// @notice Providers' deposits, and the bonds of live leases that are locked in them.
-/// `locked <= total` and `unbonding <= total` hold at all times.
+/// `locked + unbonding <= total` holds at all times: what backs a live lease is not on its way out.
 abstract contract StakeBook is Ledger {
     struct StakeRecord {
         uint88 total;
@@ -20,7 +20,7 @@ abstract contract StakeBook is Ledger {
     }
 
     struct UnbondRecord {
-        uint128 amount;
+        uint88 amount;
         uint40 claimableAt;
     }
 
@@ -33,10 +33,8 @@ abstract contract StakeBook is Ledger {
         view
         returns (uint256)
     {
-        uint256 used = held.locked;
-        if (held.isUnbonding) used += _unbonds[provider][token].amount;
-        // Unbonding stake may itself be what backs the locked bonds, so this can be below zero.
-        return held.total > used ? held.total - used : 0;
+        uint256 free = held.total - held.locked;
+        return held.isUnbonding ? free - _unbonds[provider][token].amount : free;
     }
 
     function _lockBond(address provider, address token, uint96 bond) internal {

@@ -35,14 +35,16 @@ abstract contract Stakes is Listings {
     /// @inheritdoc IEscrowExtension
     function unbond(address token, uint256 amount) external onlyEscrow nonReentrant {
         if (amount == 0) revert AmountMissing();
-        UnbondRecord storage record = _unbonds[msg.sender][token];
-        uint256 available = _stakes[msg.sender][token].total - record.amount;
+        StakeRecord storage held = _stakes[msg.sender][token];
+        uint256 available = _freeStake(msg.sender, token, held);
         if (amount > available) revert UnbondTooHigh(amount, available);
-        uint128 unbonding = record.amount + amount.toUint128();
+        UnbondRecord storage record = _unbonds[msg.sender][token];
+        // Cannot lose bits: it is not more than the stake.
+        uint88 unbonding = record.amount + uint88(amount);
         uint40 claimableAt = (block.timestamp + unbondingPeriod).toUint40();
         record.amount = unbonding;
         record.claimableAt = claimableAt;
-        _stakes[msg.sender][token].isUnbonding = true;
+        held.isUnbonding = true;
         emit UnbondStarted(msg.sender, token, amount, unbonding, claimableAt);
     }
 
@@ -54,9 +56,7 @@ abstract contract Stakes is Listings {
             revert UnbondingNotOver(block.timestamp, record.claimableAt);
         }
         StakeRecord memory held = _stakes[msg.sender][token];
-        uint88 remaining = held.total - uint88(record.amount);
-        if (remaining < held.locked) revert StakeLocked(held.locked, remaining);
-        held.total = remaining;
+        held.total -= record.amount;
         held.isUnbonding = false;
         _stakes[msg.sender][token] = held;
         delete _unbonds[msg.sender][token];
@@ -67,8 +67,10 @@ abstract contract Stakes is Listings {
     /// @dev Takes a locked bond out of the stake; the caller credits it.
     function _slashBond(address provider, address token, uint96 bond) internal {
         if (bond == 0) return;
-        _stakes[provider][token].locked -= uint88(bond);
-        _slash(provider, token, bond);
+        StakeRecord storage held = _stakes[provider][token];
+        held.locked -= uint88(bond);
+        held.total -= uint88(bond);
+        held.slashed = _oneMore(held.slashed);
     }
 
     /// @dev Takes up to `bond` out of what backs no live lease; the caller credits it.
@@ -78,17 +80,13 @@ abstract contract Stakes is Listings {
     {
         if (bond == 0) return 0;
         StakeRecord storage held = _stakes[provider][token];
-        slashed = Math.min(bond, held.total - held.locked);
-        _slash(provider, token, slashed);
-    }
-
-    /// @dev What stays may be less than what was unbonding: the slash reaches that part as well.
-    function _slash(address provider, address token, uint256 amount) private {
-        StakeRecord storage held = _stakes[provider][token];
-        uint88 remaining = held.total - uint88(amount);
-        held.total = remaining;
+        uint88 left = held.total - held.locked;
+        slashed = Math.min(bond, left);
+        left -= uint88(slashed);
+        held.total -= uint88(slashed);
         held.slashed = _oneMore(held.slashed);
+        // It reaches what is unbonding as well.
         UnbondRecord storage record = _unbonds[provider][token];
-        if (record.amount > remaining) record.amount = remaining;
+        if (record.amount > left) record.amount = left;
     }
 }

@@ -47,13 +47,13 @@ interface IEscrowExtension is IEscrowTypes {
     /// coin: with the call).
     function stake(address token, uint256 amount) external payable;
 
-    /// @notice Starts taking `amount` out of the caller's stake.
-    /// @dev Unbonding stake carries no new lease, but still backs the live ones and is slashed with
-    /// the rest. A second call adds to the first and starts the period again.
+    /// @notice Starts taking `amount` out of the caller's free stake.
+    /// @dev What backs a live lease cannot be on its way out: so it is still there, for
+    /// `unbondingPeriod`, when the lease has ended. Unbonding stake carries no lease, but a late
+    /// ruling reaches it. A second call adds to the first and starts the period again.
     function unbond(address token, uint256 amount) external;
 
     /// @notice Credits the caller with its unbonding stake when the period is over.
-    /// @dev Refused while the stake that would stay is less than the bonds of live leases.
     function claimUnbond(address token) external;
 
     // --------------------------------------------------------------------------------- disputes
@@ -130,7 +130,8 @@ interface IEscrowExtension is IEscrowTypes {
     /// still has of the bond, free or unbonding, for the renter. What was paid stays paid.
     /// @dev Once for a lease, not after a ruling of fraud, and before `committedAt + window +
     /// unbondingPeriod`. The bonds of live leases are not touched.
-    /// Warning: a provider whose stake was unbonding before the lease closed may have left with it.
+    /// Stake that backed the lease cannot have left until `unbondingPeriod` after its end.
+    /// Warning: it can back other leases by then, which keep it.
     /// @param goodSegments Index of the first wrong segment, less than `paid`.
     function ruleLate(Terms calldata terms, uint16 goodSegments) external;
 

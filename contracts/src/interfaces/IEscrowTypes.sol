@@ -390,11 +390,10 @@ interface IEscrowTypes {
 
     error FreeStakeTooLow(address provider, address token, uint256 needed, uint256 free);
     error UnbondingPeriodOutOfRange(uint256 unbondingPeriod, uint256 maxUnbondingPeriod);
+    /// Bonds of live leases are not available.
     error UnbondTooHigh(uint256 amount, uint256 available);
     error NothingUnbonding(address provider, address token);
     error UnbondingNotOver(uint256 timestamp, uint256 claimableAt);
-    /// What would stay cannot carry the bonds of live leases.
-    error StakeLocked(uint256 locked, uint256 remaining);
 
     error NotRenter(address caller, address renter);
     error NotProviderOrOperator(address caller, address provider, address operator);

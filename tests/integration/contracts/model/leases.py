@@ -276,7 +276,7 @@ class Leases(Openings):
 
     def _rule_fraud(self, lease: Lease, dispute: Dispute, good_segments: int) -> None:
         terms, reward = lease.terms, challenge_reward(lease.terms)
-        self._slash(terms.provider, terms.token, terms.bond)
+        self.staked(terms.provider, terms.token).total -= terms.bond
         self._credit(terms.token, dispute.challenger, reward)
         self._credit(terms.token, terms.renter, terms.bond - reward)
         for challenger in dispute.challengers:
@@ -350,7 +350,5 @@ class Leases(Openings):
         deadline = self.matures_at(lease) + self.unbonding_period
         require(self.now < deadline, "AfterLateDeadline", deadline=deadline)
         lease.is_proven = True
-        held = self.staked(terms.provider, terms.token)
-        slashed = min(terms.bond, held.total - self.locked(terms.provider, terms.token))
-        self._slash(terms.provider, terms.token, slashed)
+        slashed = self._take_free(terms.provider, terms.token, terms.bond)
         self._credit(terms.token, terms.renter, slashed)

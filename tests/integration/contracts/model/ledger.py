@@ -139,7 +139,7 @@ class Ledger:
 
     def free_stake(self, provider: str, token: str) -> int:
         held = self.staked(provider, token)
-        return max(0, held.total - held.unbonding - self.locked(provider, token))
+        return held.total - held.unbonding - self.locked(provider, token)
 
     def stake(self, caller: str, token: str, amount: int, value: int = 0) -> None:
         self._check_token(token)
@@ -151,7 +151,8 @@ class Ledger:
     def unbond(self, caller: str, token: str, amount: int) -> None:
         require(amount > 0, "AmountMissing")
         held = self.staked(caller, token)
-        require(amount <= held.total - held.unbonding, "UnbondTooHigh")
+        available = self.free_stake(caller, token)
+        require(amount <= available, "UnbondTooHigh", amount=amount, available=available)
         held.unbonding += amount
         held.claimable_at = self.now + self.unbonding_period
 
@@ -159,16 +160,17 @@ class Ledger:
         held = self.staked(caller, token)
         require(held.unbonding > 0, "NothingUnbonding")
         require(self.now >= held.claimable_at, "UnbondingNotOver", claimableAt=held.claimable_at)
-        remaining, locked = held.total - held.unbonding, self.locked(caller, token)
-        require(remaining >= locked, "StakeLocked", locked=locked, remaining=remaining)
         self._credit(token, caller, held.unbonding)
-        held.total, held.unbonding, held.claimable_at = remaining, 0, 0
+        held.total, held.unbonding, held.claimable_at = held.total - held.unbonding, 0, 0
 
-    def _slash(self, provider: str, token: str, amount: int) -> None:
-        """Take `amount` out of the stake; what is unbonding shrinks to what is left."""
+    def _take_free(self, provider: str, token: str, most: int) -> int:
+        """Take what backs no live lease, at most so much; what is unbonding is taken last."""
         held = self.staked(provider, token)
-        held.total -= amount
-        held.unbonding = min(held.unbonding, held.total)
+        left = held.total - self.locked(provider, token)
+        taken = min(most, left)
+        held.total -= taken
+        held.unbonding = min(held.unbonding, left - taken)
+        return taken
 
     # Conservation
 
