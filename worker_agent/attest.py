@@ -20,6 +20,7 @@ from client_sdk.protocol.money import parse_amount
 from contracts.bindings import Token
 from contracts.events import Listed
 from worker_agent.context import Context
+from worker_agent.draining import draining
 from worker_agent.errors import SettingsError, Unrecoverable
 from worker_agent.hardware.classify import HardwareClass, measure_class
 from worker_agent.hardware.document import machine_document
@@ -101,7 +102,8 @@ def _measure(
 def register(context: Context, document: MachineDocument) -> Listing:
     """Make sure that the machine is listed, its operator is this key, and the stake is there.
 
-    Idempotent; asks the chain each time, so that a lost block is noticed.
+    Idempotent; asks the chain each time, so that a lost block is noticed. A daemon that takes no
+    new leases brings back neither a listing that its owner ended nor stake that it took out.
 
     Raises
     ------
@@ -113,12 +115,16 @@ def register(context: Context, document: MachineDocument) -> Listing:
         listing_id = _list(context, document)
     context.journal.put(_LISTING, document.machine_hash().hex(), {"listing_id": listing_id.hex()})
     _ensure_operator(context, listing_id)
-    _ensure_stake(context)
+    if not draining(context.journal):
+        _ensure_stake(context)
     return Listing(listing_id=listing_id, machine_hash=document.machine_hash(), document=document)
 
 
 def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
-    """Our active listing of this machine: the journaled one, else one found on the chain."""
+    """Our listing of this machine: the journaled one, else one found on the chain.
+
+    An ended one is enough for a daemon that only finishes what it has.
+    """
     chain, machine_hash = context.chain, document.machine_hash()
     known = context.journal.get(_LISTING, machine_hash.hex())
     candidates = [bytes.fromhex(known["listing_id"])] if known else []
@@ -128,11 +134,13 @@ def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
             for event in reversed(_listings(context))
             if event.machine_hash == machine_hash
         ]
+    ended_too = draining(context.journal)
     for listing_id in candidates:
         found = chain.view(chain.escrow.listing_of(listing_id))
         ours = same_address(found.provider, context.provider)
         right = found.machine_hash == machine_hash
-        if ours and right and found.active and same_address(found.token, context.token.address):
+        usable = found.active or ended_too
+        if ours and right and usable and same_address(found.token, context.token.address):
             return listing_id
     return None
 

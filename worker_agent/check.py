@@ -49,7 +49,7 @@ def check_all(settings: WorkerSettings) -> list[Finding]:
             _try(name, action, context) for name, action in checks
         ]
     finally:
-        context.journal.close()
+        context.close()
 
 
 def _try(name: str, action: Callable[[Context], str], context: Context) -> Finding:

@@ -1,7 +1,8 @@
-"""``gridlease worker``: init, check, start, status, drain, earnings.
+"""``gridlease worker``: init, check, start, status, drain, earnings, and a provider's way out.
 
-Exit codes: 0 done; 1 the daemon ended because of an unrecoverable error, or a check failed; 2 the
-configuration cannot be used; 7 chain or market cannot be reached.
+Exit codes: 0 done; 1 the daemon ended because of an unrecoverable error, a check failed, or what
+was asked for is not possible now; 2 the configuration or an argument cannot be used; 7 chain or
+market cannot be reached.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from client_sdk.chain.errors import ChainError
 from client_sdk.chain.wallet import load_key_file, new_key, save_key_file
+from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.money import format_amount
 from worker_agent.errors import NetworkFailed, SettingsError, WorkerError
 from worker_agent.settings import SCHEMA, Role, WorkerSettings, load_settings
+
+if TYPE_CHECKING:
+    from worker_agent.context import Context
 
 app = typer.Typer(help="Rent out this machine, audit others, or rule disputes.")
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The worker's JSON file.")]
@@ -156,7 +162,7 @@ def drain(
     undo: Annotated[bool, typer.Option("--undo", help="Take leases again.")] = False,
 ) -> None:
     """Take no more leases; what runs is finished. A running daemon notices at once."""
-    from worker_agent.heartbeat import set_draining
+    from worker_agent.draining import set_draining
     from worker_agent.journal import Journal
 
     with told():
@@ -179,6 +185,94 @@ def earnings(config: ConfigOption = Path("worker.json"), as_json: JsonOption = F
         return
     for name, value in found.items():
         typer.echo(f"{name:<12} {value}")
+
+
+@app.command()
+def delist(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """End this worker's listings, after `drain`: no new terms under them, live leases go on."""
+    from worker_agent import exits
+
+    with _acting(config) as context:
+        ended = [to_hex(listing_id) for listing_id in exits.delist(context)]
+    if as_json:
+        _print_json({"delisted": ended})
+        return
+    for listing_id in ended:
+        typer.echo(f"delisted {listing_id}")
+    if not ended:
+        typer.echo("this worker has no active listing")
+
+
+@app.command()
+def unbond(
+    amount: Annotated[str, typer.Argument(help="In units of the token; `all` for all of it.")],
+    config: ConfigOption = Path("worker.json"),
+    as_json: JsonOption = False,
+) -> None:
+    """Start to take stake out; it can be claimed after the contract's unbonding period."""
+    from worker_agent import exits
+
+    with _acting(config) as context:
+        started = exits.unbond(context, amount)
+        shown = _shown(context, started.unbonding)
+    if as_json:
+        unbonding, claimable = str(started.unbonding), started.claimable_at
+        _print_json(
+            {"amount": str(started.amount), "unbonding": unbonding, "claimable_at": claimable}
+        )
+        return
+    typer.echo(f"unbonding {shown}, to be claimed from {exits.moment(started.claimable_at)} on")
+    typer.echo("next: gridlease worker claim-unbond")
+
+
+@app.command("claim-unbond")
+def claim_unbond(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """Turn the stake that has unbonded into credit of the owner."""
+    from worker_agent import exits
+
+    with _acting(config) as context:
+        amount = exits.claim_unbond(context)
+        shown = _shown(context, amount)
+    if as_json:
+        _print_json({"amount": str(amount)})
+        return
+    typer.echo(f"claimed {shown}: it is credit of the owner now")
+    typer.echo("next: gridlease worker withdraw")
+
+
+@app.command()
+def withdraw(config: ConfigOption = Path("worker.json"), as_json: JsonOption = False) -> None:
+    """Send the owner its credit: earnings, and stake that was claimed."""
+    from worker_agent import exits
+
+    with _acting(config) as context:
+        amount = exits.withdraw(context)
+        shown, owner = _shown(context, amount), context.provider
+    if as_json:
+        _print_json({"amount": str(amount), "to": owner})
+        return
+    typer.echo(f"{shown} withdrawn to {owner}")
+
+
+@contextmanager
+def _acting(config: Path) -> Iterator[Context]:
+    """The provider's keys and connections, for one command beside the daemon."""
+    from worker_agent.context import make_context
+
+    with told():
+        context = make_context(load_settings(config, Role.PROVIDER.value))
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def _shown(context: Context, amount: int) -> str:
+    return f"{format_amount(amount, context.token.decimals)} {context.token.symbol}"
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2))
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -52,6 +52,11 @@ class Context:
         assert self.settings.provider is not None
         return self.settings.provider
 
+    def close(self) -> None:
+        """Close journal and connection; for a command beside the daemon."""
+        self.journal.close()
+        self.chain.close()
+
     def folder(self, name: str) -> Path:
         """A folder of this daemon's, created with mode 0700."""
         path = self.settings.data_dir / name

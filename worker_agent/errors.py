@@ -4,6 +4,7 @@
 
     WorkerError
     ├── SettingsError                the configuration cannot be used
+    ├── NotPossible                  the contract would refuse what the provider asks for now
     ├── Unrecoverable                a loop must end, and the daemon with it
     ├── RejectedInput                what somebody sent breaks a rule (never our fault)
     │   ├── OrderRejected            an order that this worker declines, with a code for the renter
@@ -34,6 +35,10 @@ class WorkerError(Exception):
 
 class SettingsError(WorkerError):
     """The worker's configuration cannot be used."""
+
+
+class NotPossible(WorkerError):
+    """The contract would refuse this now; nothing was sent."""
 
 
 class Unrecoverable(WorkerError):

@@ -13,14 +13,13 @@ from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.verification import SUPPORTED, verification_mask
 from worker_agent.attest import Listing, arbiter_of, register
 from worker_agent.context import Context
+from worker_agent.draining import draining
 from worker_agent.errors import NetworkFailed
 from worker_agent.journal import Journal
 
 log = logging.getLogger(__name__)
 _KIND: Final = "offer"
 _CURRENT: Final = "current"
-_CONTROL: Final = "control"
-_DRAIN: Final = "drain"
 
 
 class Heartbeat:
@@ -120,14 +119,3 @@ def find_offer(journal: Journal, digest: bytes = ZERO_HASH) -> Offer | None:
     key = digest.hex() if any(digest) else _CURRENT
     known = journal.get(_KIND, key)
     return None if known is None else Offer.from_json(known["offer"])
-
-
-def draining(journal: Journal) -> bool:
-    """Whether the owner asked for no more new leases."""
-    state = journal.get(_CONTROL, _DRAIN)
-    return state is not None and bool(state["on"])
-
-
-def set_draining(journal: Journal, on: bool) -> None:
-    """Ask a running or later daemon to take no more leases, or to take them again."""
-    journal.put(_CONTROL, _DRAIN, {"on": on})

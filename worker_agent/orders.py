@@ -23,6 +23,7 @@ from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.units import format_duration
 from worker_agent.attest import Listing
 from worker_agent.context import Context
+from worker_agent.draining import draining
 from worker_agent.errors import (
     BadArtifact,
     JobFailed,
@@ -32,7 +33,7 @@ from worker_agent.errors import (
     StageTimeout,
 )
 from worker_agent.exchange import MAX_SEALED_KEY_BYTES, Artifacts, parse_artifacts, parse_base64
-from worker_agent.heartbeat import draining, find_offer
+from worker_agent.heartbeat import find_offer
 from worker_agent.inputs import JobInputs, fetch_inputs
 from worker_agent.jobs import Jobs
 from worker_agent.losses import Losses

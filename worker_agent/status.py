@@ -12,8 +12,9 @@ from client_sdk.protocol.money import format_amount
 from contracts.deployments import DeploymentError, load_deployment
 from contracts.events import Opened, Settled
 from worker_agent.context import load_account
+from worker_agent.draining import draining
 from worker_agent.errors import SettingsError
-from worker_agent.heartbeat import draining, find_offer
+from worker_agent.heartbeat import find_offer
 from worker_agent.journal import Journal
 from worker_agent.records import Leases
 from worker_agent.settings import WorkerSettings
@@ -95,6 +96,7 @@ def read_earnings(settings: WorkerSettings) -> dict[str, str]:
         "withdrawable": shown(credit),
         "staked": shown(stake.total),
         "locked": shown(stake.locked),
+        "unbonding": shown(stake.unbonding),
     }
 
 

@@ -118,6 +118,9 @@ class FakeChain:
     def token_balance(self, token: str, address: str) -> int:
         return 10**12
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def beacon(self, block_number: int) -> bytes | None:
         self._reachable()
         if self.head() < block_number + 2 * DELAY:

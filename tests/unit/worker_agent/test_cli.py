@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from tests.fakes import parties
 from worker_agent.cli import app
 from worker_agent.context import MarketLogin
+from worker_agent.draining import set_draining
 from worker_agent.errors import MarketUnreachable
-from worker_agent.heartbeat import set_draining
 from worker_agent.journal import Journal
 from worker_agent.settings import load_settings
 
@@ -48,7 +48,7 @@ def test_when_an_auditor_is_set_up_then_it_needs_no_owner(tmp_path: Path) -> Non
 def test_when_the_configuration_is_broken_then_every_command_says_so(tmp_path: Path) -> None:
     path = tmp_path / "worker.json"
     path.write_text('{"colour": 1}')
-    for command in ("check", "start", "status", "drain", "earnings"):
+    for command in ("check", "start", "status", "drain", "earnings", "delist", "withdraw"):
         done = RUN.invoke(app, [command, "--config", str(path)])
         assert done.exit_code == 2, command
         assert "unknown settings: colour" in done.output

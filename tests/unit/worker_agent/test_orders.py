@@ -10,7 +10,7 @@ from client_sdk import sealing
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.terms import Terms
 from tests.fakes import parties
-from worker_agent.heartbeat import set_draining
+from worker_agent.draining import set_draining
 from worker_agent.records import LeasePhase
 
 

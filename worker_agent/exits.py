@@ -1,0 +1,181 @@
+"""The provider's way out: listings ended, stake unbonded and claimed, credit sent to its owner.
+
+Every step is one transaction a time, under a key made of what the chain showed before it: the same
+command again, after a crash, sends nothing twice. What the contract would refuse is said in words,
+and before anything is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from client_sdk.protocol.addresses import address_bytes, same_address
+from client_sdk.protocol.errors import MoneyError
+from client_sdk.protocol.money import format_amount, parse_amount
+from contracts.bindings import Call, StakeView
+from contracts.events import Event, Listed, UnbondClaimed, UnbondStarted, Withdrawn
+from worker_agent.context import Context
+from worker_agent.draining import draining
+from worker_agent.errors import NotPossible, SettingsError
+from worker_agent.ports import SenderPort
+
+ALL: Final = "all"
+"""Instead of an amount: as much as there is."""
+_DRAIN: Final = "run `gridlease worker drain` first"
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Unbonding:
+    """Stake that is on its way out, in the token's smallest unit."""
+
+    amount: int
+    """What this call added."""
+    unbonding: int
+    """All that is unbonding now."""
+    claimable_at: int
+    """Moment, in Unix seconds, from which `claim_unbond` works."""
+
+
+def delist(context: Context) -> list[bytes]:
+    """End this operator's listings; returns their ids. Live leases go on.
+
+    Raises
+    ------
+    SettingsError
+        The owner's key is not on this machine.
+    NotPossible
+        The worker takes leases, and would list the machine again.
+    """
+    owner, chain = _owner(context), context.chain
+    if not draining(context.journal):
+        raise NotPossible(f"the worker would list this machine again: {_DRAIN}")
+    ended = []
+    for event in chain.events(chain.deployment.start_block, chain.head()):
+        if not (isinstance(event, Listed) and same_address(event.provider, owner.address)):
+            continue
+        found = chain.view(chain.escrow.listing_of(event.listing_id))
+        if found.active and same_address(found.operator, str(context.account.address)):
+            call = chain.escrow.delist(event.listing_id)
+            owner.send(call, f"delist:{event.listing_id.hex()}", retry=True)
+            ended.append(event.listing_id)
+    return ended
+
+
+def unbond(context: Context, text: str) -> Unbonding:
+    """Start to take stake out; what was unbonding already starts its period again.
+
+    Parameters
+    ----------
+    text:
+        An amount in units of the token, or `ALL`.
+
+    Raises
+    ------
+    SettingsError
+        Not an amount, or the owner's key is not on this machine.
+    NotPossible
+        There is not so much, or the worker would stake it again.
+    """
+    owner, token = _owner(context), context.token
+    stake = _stake(context)
+    available = stake.total - stake.unbonding
+    amount = available if text == ALL else _amount(context, text)
+    if not 0 < amount <= available:
+        raise NotPossible(f"at most {_shown(context, available)} can be unbonded")
+    wanted = _amount(context, context.settings.stake)
+    if available - amount < wanted and not draining(context.journal):
+        raise NotPossible(
+            f"the worker keeps a stake of {_shown(context, wanted)} and would stake again:"
+            f" {_DRAIN}, or lower `stake` in its file and start it anew"
+        )
+    call = context.chain.escrow.unbond(token.address, amount)
+    num_before = len(_events(context, UnbondStarted, owner.address))
+    event = _send(owner, call, UnbondStarted, f"unbond:{token.address}:{num_before}:{amount}")
+    return Unbonding(event.amount, event.unbonding, event.claimable_at)
+
+
+def claim_unbond(context: Context) -> int:
+    """Turn what has unbonded into credit; returns the amount.
+
+    Raises
+    ------
+    SettingsError
+        The owner's key is not on this machine.
+    NotPossible
+        Nothing is unbonding, it takes longer, or live leases need it.
+    """
+    owner, stake = _owner(context), _stake(context)
+    if stake.unbonding == 0:
+        raise NotPossible("nothing is unbonding: run `gridlease worker unbond` first")
+    if context.chain.now() < stake.claimable_at:
+        raise NotPossible(f"it can be claimed from {moment(stake.claimable_at)} on")
+    if stake.total - stake.unbonding < stake.locked:
+        raise NotPossible(
+            f"live leases hold {_shown(context, stake.locked)} of the stake: claim when they are"
+            " closed, or stake more"
+        )
+    token = context.token.address
+    num_before = len(_events(context, UnbondClaimed, owner.address))
+    call, key = context.chain.escrow.claim_unbond(token), f"claim-unbond:{token}:{num_before}"
+    return _send(owner, call, UnbondClaimed, key).amount
+
+
+def withdraw(context: Context) -> int:
+    """Send the owner its credit; returns the amount, zero where there is none.
+
+    The escrow sends credit to its owner only, so the operator's key is enough.
+    """
+    chain, token, owner = context.chain, context.token.address, context.provider
+    if chain.view(chain.escrow.credit_of(token, owner)) == 0:
+        return 0
+    all_before = _events(context, Withdrawn, token)
+    num_before = sum(same_address(event.account, owner) for event in all_before)
+    sender = context.owner_sender or context.sender
+    call = chain.escrow.withdraw_to(token, owner)
+    return _send(sender, call, Withdrawn, f"withdraw:{token}:{num_before}").amount
+
+
+def moment(at: int) -> str:
+    """A moment of the chain's clock, for people."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _events(context: Context, kind: type[E], about: str) -> list[E]:
+    """All events of a kind whose first indexed argument is this address.
+
+    Their number is in the key of the next call: a later one of the same amount is another one.
+    """
+    chain, topic = context.chain, address_bytes(about).rjust(32, b"\0")
+    found = chain.events(chain.deployment.start_block, chain.head(), topic=topic)
+    return [event for event in found if isinstance(event, kind)]
+
+
+def _send(sender: SenderPort, call: Call, kind: type[E], key: str) -> E:
+    receipt = sender.send(call, key, retry=True)
+    return next(event for event in receipt.events if isinstance(event, kind))
+
+
+def _owner(context: Context) -> SenderPort:
+    if context.owner_sender is None:
+        raise SettingsError("only the owner can do this: set owner_key_file where its key is")
+    return context.owner_sender
+
+
+def _stake(context: Context) -> StakeView:
+    chain = context.chain
+    return chain.view(chain.escrow.stake_of(context.provider, context.token.address))
+
+
+def _amount(context: Context, text: str) -> int:
+    try:
+        return parse_amount(text, context.token.decimals)
+    except MoneyError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _shown(context: Context, amount: int) -> str:
+    return f"{format_amount(amount, context.token.decimals)} {context.token.symbol}"
