@@ -167,10 +167,10 @@ interface IEscrowExtension is IEscrowTypes {
     /// token, is credited to the old receivers of fees and audit shares first.
     function setAuditPool(address auditPool) external;
 
-    /// @notice Stops `open` and `list`, and nothing else.
+    /// @notice Stops `list` and every way to open a lease, and nothing else.
     function pause() external;
 
-    /// @notice Allows `open` and `list` again.
+    /// @notice Allows them again.
     function unpause() external;
 
     // ------------------------------------------------------------------------------------ views

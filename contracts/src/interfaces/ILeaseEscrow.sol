@@ -40,7 +40,7 @@ import {IEscrowExtension} from "./IEscrowExtension.sol";
 ///
 /// Trust
 /// - The owner sets the fee for new leases, the two receivers of fees and audit shares, and may
-///   pause `open` and `list`. It can reach no user's funds and cannot stop any way out.
+///   pause openings and `list`. It can reach no user's funds and cannot stop any way out.
 /// - Warning: the arbiter of a lease, named in its terms, decides disputes alone. It can take a
 ///   provider's bond and unsettled pay for the renter (and a tenth of the bond for a challenger),
 ///   also without a dispute refund what is not committed yet or cannot be fetched, rule fraud until
