@@ -24,7 +24,7 @@ import {vm} from "./utils/Vm.sol";
 // given a token whose balances change by themselves: only that token should be hurt
 // calls from within a token: Reentrancy.t.sol
 contract HostileTokensTest is ConsentTest {
-    uint256 private constant NUM_MOVING = 8;
+    uint256 private constant NUM_MOVING = 9;
     uint256 private constant ENOUGH_GAS = 2_000_000;
 
     MoodyToken private _moody;
@@ -298,7 +298,7 @@ contract HostileTokensTest is ConsentTest {
         calls = new bytes[](NUM_MOVING);
         (callers[0], callers[1], callers[2]) = (PROVIDER, renter, renter);
         (callers[3], callers[4], callers[5]) = (STRANGER, STRANGER, STRANGER);
-        (callers[6], callers[7]) = (CHALLENGER, STRANGER);
+        (callers[6], callers[7], callers[8]) = (CHALLENGER, STRANGER, CHALLENGER);
         calls[0] = abi.encodeCall(escrow.stake, (address(_moody), 100));
         calls[1] = abi.encodeCall(escrow.open, (terms, _sign(terms)));
         calls[2] = abi.encodeCall(escrow.openWithPermit, (terms, _sign(terms), permit));
@@ -308,6 +308,7 @@ contract HostileTokensTest is ConsentTest {
         calls[5] = _openForCall(terms, _sign(terms), order, _signOrder(order));
         calls[6] = abi.encodeCall(escrow.challenge, (_live, 1));
         calls[7] = _challengeFromCall(_live, 1, allowance, renter, challengeIt);
+        calls[8] = abi.encodeCall(escrow.demandData, (_live, 1));
     }
 
     function _expectDifference(MoodyToken.Mood mood, uint256 received) private {
