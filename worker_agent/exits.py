@@ -66,7 +66,7 @@ def delist(context: Context) -> list[bytes]:
 
 
 def unbond(context: Context, text: str) -> Unbonding:
-    """Start to take stake out; what was unbonding already starts its period again.
+    """Start to take free stake out; what was unbonding already starts its period again.
 
     Parameters
     ----------
@@ -82,12 +82,15 @@ def unbond(context: Context, text: str) -> Unbonding:
     """
     owner, token = _owner(context), context.token
     stake = _stake(context)
-    available = stake.total - stake.unbonding
-    amount = available if text == ALL else _amount(context, text)
-    if not 0 < amount <= available:
-        raise NotPossible(f"at most {_shown(context, available)} can be unbonded")
+    amount = stake.free if text == ALL else _amount(context, text)
+    if not 0 < amount <= stake.free:
+        raise NotPossible(
+            f"at most {_shown(context, stake.free)} can be unbonded now; live leases hold"
+            f" {_shown(context, stake.locked)}"
+        )
     wanted = _amount(context, context.settings.stake)
-    if available - amount < wanted and not draining(context.journal):
+    stays = stake.total - stake.unbonding - amount
+    if stays < wanted and not draining(context.journal):
         raise NotPossible(
             f"the worker keeps a stake of {_shown(context, wanted)} and would stake again:"
             f" {_DRAIN}, or lower `stake` in its file and start it anew"
@@ -106,18 +109,13 @@ def claim_unbond(context: Context) -> int:
     SettingsError
         The owner's key is not on this machine.
     NotPossible
-        Nothing is unbonding, it takes longer, or live leases need it.
+        Nothing is unbonding, or it takes longer.
     """
     owner, stake = _owner(context), _stake(context)
     if stake.unbonding == 0:
         raise NotPossible("nothing is unbonding: run `gridlease worker unbond` first")
     if context.chain.now() < stake.claimable_at:
         raise NotPossible(f"it can be claimed from {moment(stake.claimable_at)} on")
-    if stake.total - stake.unbonding < stake.locked:
-        raise NotPossible(
-            f"live leases hold {_shown(context, stake.locked)} of the stake: claim when they are"
-            " closed, or stake more"
-        )
     token = context.token.address
     num_before = len(_events(context, UnbondClaimed, owner.address))
     call, key = context.chain.escrow.claim_unbond(token), f"claim-unbond:{token}:{num_before}"

@@ -37,7 +37,6 @@ def staked(context: Context, stake: StakeView) -> None:
 @pytest.mark.parametrize(
     ("stake", "message"),
     [
-        (StakeView(10 * UNIT, 4 * UNIT, 7 * UNIT, 0), "live leases hold 4.00"),
         (StakeView(10 * UNIT, 4 * UNIT, 0, 0), "nothing is unbonding"),
         (StakeView(10 * UNIT, 0, 7 * UNIT, 4_000_000_000), "from 2096-10-02T07:06:40"),
     ],
@@ -48,6 +47,15 @@ def test_when_stake_cannot_be_claimed_yet_then_it_says_why(
     staked(context, stake)
     with pytest.raises(NotPossible, match=message):
         claim_unbond(context)
+
+
+@pytest.mark.parametrize("text", ["all", "0.01"])
+def test_when_live_leases_hold_the_stake_then_it_is_not_unbonded(
+    context: Context, text: str
+) -> None:
+    staked(context, StakeView(10 * UNIT, 4 * UNIT, 6 * UNIT, 0))
+    with pytest.raises(NotPossible, match=r"at most 0.00 .* now; live leases hold 4.00"):
+        unbond(context, text)
 
 
 def test_when_the_owners_key_is_elsewhere_then_only_it_can_do_this(context: Context) -> None:
