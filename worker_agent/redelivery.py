@@ -23,7 +23,7 @@ from client_sdk import sealing
 from client_sdk.protocol.bundle import Archive, pack_data, pack_folder
 from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.wheels import MAX_PACKED_BYTES
-from worker_agent.errors import ProviderFault
+from worker_agent.errors import NetworkFailed, ProviderFault
 from worker_agent.exchange import Artifacts, parse_artifacts
 from worker_agent.inputs import JobInputs, load_inputs, sealed_limit
 from worker_agent.market import Market
@@ -60,7 +60,8 @@ class Redelivery:
         Raises
         ------
         ProviderFault
-            This machine's copies are gone or damaged.
+            This machine's copies are gone or damaged, or the order's market does not give the
+            wheels.
         NetworkFailed
             The market does not take them.
         """
@@ -84,12 +85,21 @@ class Redelivery:
 
     def _pass_on(self, record: LeaseRecord, market: Market, folder: Path) -> Mapping[str, str]:
         extra = parse_artifacts(record.artifacts).extra
-        home = self._markets[record.market]
-        for address in extra.values() if market is not home else ():
+        for address in extra.values() if market.url != record.market else ():
             path = folder / "passed-on"
-            home.fetch_artifact(address, path, sealed_limit(MAX_PACKED_BYTES))
+            self._fetch_home(record.market, address, path)
             market.put_artifact(address, path)
         return extra
+
+    def _fetch_home(self, url: str, address: str, path: Path) -> None:
+        """Fetch from the order's market; its failure must not count as that of the other one."""
+        home = self._markets.get(url)
+        if home is None:
+            raise ProviderFault(f"this worker does not use {url} any more, which has the wheels")
+        try:
+            home.fetch_artifact(address, path, sealed_limit(MAX_PACKED_BYTES))
+        except NetworkFailed as error:
+            raise ProviderFault(f"{url} does not give the wheels: {error}") from error
 
 
 class _Sender:

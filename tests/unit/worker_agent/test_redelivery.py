@@ -15,7 +15,7 @@ from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import make_checkpoint
 from tests.unit.worker_agent.test_inputs import with_data
 from worker_agent.checkpoints import checkpoint_hash
-from worker_agent.errors import MarketRefused, ProviderFault
+from worker_agent.errors import ProviderFault
 from worker_agent.exchange import parse_artifacts
 from worker_agent.inputs import fetch_checkpoint, fetch_inputs
 from worker_agent.records import LeaseRecord
@@ -111,11 +111,27 @@ def test_when_a_job_has_wheels_then_their_ciphertext_is_passed_on(tmp_path: Path
     assert bench.other.artifacts[address] == bench.home.artifacts[address]
 
 
-def test_when_the_orders_market_lost_the_wheels_then_the_delivery_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["lost", "away", "unknown"])
+def test_when_the_orders_market_has_no_wheels_then_that_is_not_the_other_markets_failure(
+    tmp_path: Path, why: str
+) -> None:
     bench = Bench(tmp_path, wheels=True)
-    bench.home.artifacts.clear()
-    with pytest.raises(MarketRefused):
+    if why == "lost":
+        bench.home.artifacts.clear()
+    elif why == "away":
+        bench.home.away = True
+    else:
+        del bench.markets[bench.home.url]
+    with pytest.raises(ProviderFault, match="wheels"):
         bench.deliver()
+
+
+def test_when_the_orders_market_is_not_used_any_more_then_a_job_without_wheels_is_delivered(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    del bench.markets[bench.home.url]
+    assert bench.deliver()["bundle"] in bench.other.artifacts
 
 
 def test_when_it_is_the_orders_market_then_wheels_stay_where_they_are(tmp_path: Path) -> None:
