@@ -25,6 +25,7 @@ from worker_agent.delivery import Deliverer
 from worker_agent.errors import (
     BadAuditorKey,
     BadDraw,
+    MarketRefused,
     NetworkFailed,
     ProviderFault,
     RejectedInput,
@@ -86,7 +87,8 @@ class ServeAudits:
             try:
                 audit = parse_audit(row)
                 self._answer(market, audit)
-            except (RejectedInput, ProviderFault) as error:
+            except (RejectedInput, ProviderFault, MarketRefused) as error:
+                # About this row alone: those behind it still get answers.
                 name = (market.url, str(row.get("audit_id")) if isinstance(row, dict) else "?")
                 if name not in self._refused:
                     log.warning("audit %s refused: %s", name[1], error)

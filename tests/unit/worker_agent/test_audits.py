@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from client_sdk.chain.signing import sign
@@ -378,6 +379,29 @@ def test_when_a_market_invents_an_audit_then_nobody_gets_the_key(
         world.provider.serve.tick()
     assert world.market.audits[forged["audit_id"]]["inputs"] is None
     assert lease_id
+
+
+def test_when_a_market_refuses_one_answer_then_the_next_audit_is_still_answered(
+    world: Any, examiners: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = examiners()
+    world.start_lease(parties.make_job(world.folder, world.market, max_segments=3))
+    world.run_until(lambda: world.market.audits, both.turn)
+    row = dict(next(iter(world.market.audits.values())))
+    row.update(state="assigned", inputs=None, reported=False, opening=None)
+    refused, answered = new_id(IdKind.AUDIT), new_id(IdKind.AUDIT)
+    world.market.audits = {name: {**row, "audit_id": name} for name in (refused, answered)}
+    exchange = world.market._exchange
+
+    def refuse(token: str, audit_id: str, what: str, **given: Any) -> httpx.Response:
+        if audit_id == refused:
+            return httpx.Response(404, json={"error": {"code": "artifact_unknown"}})
+        return exchange(token, audit_id, what, **given)
+
+    monkeypatch.setattr(world.market, "_exchange", refuse)
+    world.provider.serve.tick()
+    assert world.market.audits[refused]["inputs"] is None
+    assert world.market.audits[answered]["inputs"]
 
 
 @pytest.mark.parametrize(
