@@ -21,7 +21,7 @@ _CHECK: Final = re.compile(r"\bfunction\s+(check_\w+)\s*\(")
 _LOOP_BOUND: Final = 100
 """Far above every loop of the proofs; reaching it fails the proof."""
 _BRANCH_TIMEOUT: Final = "50ms"
-_QUERY_TIMEOUT: Final = "120s"
+_QUERY_TIMEOUT: Final = "600s"
 _OUTCOME: Final = re.compile(r"check_\w+\(.*paths:")
 
 
