@@ -43,7 +43,7 @@ from client_sdk.protocol.states import OrderState
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.verification import Verification
 from client_sdk.transports import MarketNode
-from contracts.bindings import LeaseStatus, Token
+from contracts.bindings import LeaseStatus, Source, Token
 
 POLL_S = 0.5
 ORDER_LIFETIME_S = 900
@@ -134,6 +134,9 @@ class Ordering:
         address = str(self._account.address)
         with chain_errors("reading the wallet's balance"):
             held = self._chain.token_balance(token, address)
+            if not relayed:
+                # A node sends an authorization over the whole price, of which credit pays no part.
+                held += self._chain.view(self._chain.escrow.credit_of(token, address))
             gas = self._chain.balance(address)
         if held < needed:
             has, wants = (format_amount(amount, decimals) for amount in (held, needed))
@@ -223,7 +226,10 @@ class Ordering:
         placed.node.delete(f"/v1/orders/{placed.order_id}")
 
     def open(self, agreed: Agreed) -> bytes:
-        """Fund the lease: approve the exact cost, then open.
+        """Fund the lease: approve the exact cost, then open, out of credit and then the wallet.
+
+        The whole cost is approved, also when credit covers it: anybody can send the account its
+        credit in between, and the opening then takes all from the wallet.
 
         Safe to repeat after a crash: each transaction is journaled under the lease's id.
 
@@ -240,7 +246,7 @@ class Ordering:
             view = token.allowance(str(self._account.address), escrow.address)
             if known.status is LeaseStatus.NONE and self._chain.view(view) < terms.cost:
                 self._sender.send(token.approve(escrow.address, terms.cost), f"approve:{lease}")
-            call = escrow.open(terms.abi_tuple(), agreed.signature)
+            call = escrow.open_from(terms.abi_tuple(), agreed.signature, Source.CREDIT, 0, b"")
             try:
                 receipt = self._sender.send(call, f"open:{lease}")
             except CallReverted as error:

@@ -143,8 +143,10 @@ class Orders:
         stake = context.chain.view(
             context.chain.escrow.stake_of(context.provider, context.token.address)
         )
-        balance = context.chain.token_balance(context.token.address, order.renter)
-        check_order(order, offer, context.chain.now(), stake.total, balance)
+        token = context.token.address
+        credit = context.chain.view(context.chain.escrow.credit_of(token, order.renter))
+        funds = context.chain.token_balance(token, order.renter) + credit
+        check_order(order, offer, context.chain.now(), stake.total, funds)
         excess_s = self._losses.excess_s(order.renter)
         if excess_s > 0:
             lost = format_duration(math.ceil(excess_s))

@@ -73,17 +73,14 @@ def pace_of(record: LeaseRecord, slowdown_limit: float) -> Pace:
     )
 
 
-def check_order(
-    order: Order, offer: Offer, now: int, total_stake: int, renter_balance: int
-) -> None:
+def check_order(order: Order, offer: Offer, now: int, total_stake: int, renter_funds: int) -> None:
     """Refuse an order that does not fit our offer, before anything is fetched.
 
     Parameters
     ----------
-    renter_balance:
-        What the renter holds in the offer's token, in its smallest unit. Leases are paid from it;
-        the allowance is given when the lease is opened. Credit in the escrow can pay as well, but
-        not through our SDK, and does not count here.
+    renter_funds:
+        What the renter holds in the offer's token, and its credit in the escrow, in the smallest
+        unit. Leases are paid from both; the allowance is given when the lease is opened.
 
     Raises
     ------
@@ -107,10 +104,10 @@ def check_order(
         raise OrderRejected("unsupported", f"This worker carries out: {names}.")
     if order.min_bond > total_stake:
         raise OrderRejected("over_budget", f"This worker's stake is {total_stake}.")
-    if renter_balance < order.budget:
+    if renter_funds < order.budget:
         raise OrderRejected(
             "unfunded",
-            f"The renter's account holds {renter_balance}, less than the budget of {order.budget}: "
+            f"The renter's account holds {renter_funds}, less than the budget of {order.budget}: "
             "fund it, or order with a smaller budget.",
         )
 

@@ -103,7 +103,7 @@ def balance(setup: Setup, as_json: JsonOption = False) -> None:
     facts: dict[str, object] = {"address": owner, "coin": f"{format_amount(coins, 18)}"}
     for token, held, credit in tokens:
         facts[token.symbol] = format_amount(held, token.decimals)
-        advice = " (take it out: gridlease wallet withdraw)" if credit else ""
+        advice = " (pays for the next lease; or: gridlease wallet withdraw)" if credit else ""
         facts[f"{token.symbol} credit"] = format_amount(credit, token.decimals) + advice
     print_facts(facts)
 

@@ -51,6 +51,7 @@ class State:
     disputes: dict[bytes, DisputeView] = field(default_factory=dict)
     listings: dict[bytes, ListingView] = field(default_factory=dict)
     stakes: dict[str, StakeView] = field(default_factory=dict)
+    credits: dict[str, int] = field(default_factory=dict)
     slashed: int = 0
 
 
@@ -138,7 +139,7 @@ class FakeChain:
             "listingOf": lambda: self.state.listings[args[0]],
             "stakeOf": lambda: self.state.stakes.get(args[0].lower(), StakeView(0, 0, 0, 0)),
             "feeBps": lambda: 100,
-            "creditOf": lambda: 0,
+            "creditOf": lambda: self.state.credits.get(args[1].lower(), 0),
             "allowance": lambda: 1 << 128,
         }
         return answers[name]()

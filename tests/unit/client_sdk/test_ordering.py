@@ -127,8 +127,11 @@ class Chain:
     domain = DOMAIN
     escrow = LeaseEscrow(ESCROW)
 
-    def __init__(self, tokens=10**9, coins=10**18, allowance=0, status=LeaseStatus.NONE) -> None:
+    def __init__(
+        self, tokens=10**9, coins=10**18, allowance=0, status=LeaseStatus.NONE, credit=0
+    ) -> None:
         self.tokens, self.coins, self.allowance, self.status = tokens, coins, allowance, status
+        self.credit = credit
 
     def token_balance(self, token, address):
         return self.tokens
@@ -137,7 +140,7 @@ class Chain:
         return self.coins
 
     def view(self, view):
-        return self.allowance
+        return self.credit if view.name == "LeaseEscrow.creditOf" else self.allowance
 
     def lease(self, lease_id):
         return self
@@ -311,6 +314,18 @@ def test_when_the_wallet_holds_too_little_then_the_amounts_are_said():
         funded(Chain(tokens=1_000_000))
 
 
+def test_when_credit_pays_for_what_the_wallet_lacks_then_nothing_is_said():
+    funded(Chain(tokens=1_000_000, credit=500_000))
+    with pytest.raises(InsufficientFunds, match=r"holds 1\.49 tUSD"):
+        funded(Chain(tokens=1_000_000, credit=490_000))
+
+
+def test_when_a_node_opens_the_lease_then_credit_does_not_count():
+    chain = Chain(tokens=1_000_000, credit=500_000)
+    with pytest.raises(InsufficientFunds, match=r"holds 1\.00 tUSD"):
+        ordering(chain=chain).check_funds(TOKEN, 1_500_000, decimals=6, symbol="tUSD", relayed=True)
+
+
 def test_when_the_wallet_cannot_pay_fees_then_it_is_said():
     with pytest.raises(InsufficientFunds, match="cannot pay the chain's fees"):
         funded(Chain(coins=GAS_RESERVE_WEI - 1))
@@ -325,7 +340,7 @@ def test_when_a_lease_is_opened_then_the_exact_cost_is_approved_first():
     assert ordering(sender=sender).open(AGREED) == Receipt.tx_hash
     assert sender.sent == [
         ("TestToken.approve", f"approve:{LEASE}"),
-        ("LeaseEscrow.open", f"open:{LEASE}"),
+        ("LeaseEscrow.openFrom", f"open:{LEASE}"),
     ]
 
 
@@ -335,7 +350,7 @@ def test_when_a_lease_is_opened_then_the_exact_cost_is_approved_first():
 def test_when_a_crash_came_after_a_step_then_it_is_not_repeated(chain):
     sender = Sender()
     ordering(chain=chain, sender=sender).open(AGREED)
-    assert [name for name, _ in sender.sent] == ["LeaseEscrow.open"]
+    assert [name for name, _ in sender.sent] == ["LeaseEscrow.openFrom"]
 
 
 def test_when_the_contract_refuses_then_nothing_was_spent():

@@ -60,6 +60,12 @@ def test_when_an_order_is_not_funded_then_it_costs_neither_a_fetch_nor_a_probe(w
     assert not [r for r in world.market.requests if r.startswith("GET /v1/artifacts")]
 
 
+def test_when_credit_in_the_escrow_makes_up_the_budget_then_the_order_is_funded(world: Any) -> None:
+    world.chain.state.credits[parties.RENTER.address.lower()] = 1
+    view = answer(world, parties.make_job(world.folder, world.market), budget=10**12 + 1)
+    assert view["state"] == "terms_signed"
+
+
 @pytest.mark.parametrize("broken", ["manifest", "bundle"])
 def test_when_an_artifact_is_not_what_its_hash_says_then_the_order_is_declined(
     world: Any, broken: str

@@ -13,8 +13,11 @@ from client_sdk.chain.chain import Chain
 from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.signing import sign
+from client_sdk.facts import ChainFacts
+from client_sdk.ordering import Agreed, Ordering
+from client_sdk.policy import MarketFacts, Policy
 from client_sdk.protocol.addresses import ZERO_ADDRESS
-from client_sdk.protocol.consents import Challenge
+from client_sdk.protocol.consents import Challenge, FailedProbe
 from client_sdk.protocol.eip712 import digest
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms, Voucher, chained_root
@@ -261,6 +264,50 @@ def test_when_a_consent_names_the_commit_then_anybody_challenges_with_it(market:
     )
     market.operator.send(call, f"challenge/{terms.nonce}")
     assert chain.lease(lease_id).status is LeaseStatus.DISPUTED
+
+
+def test_when_the_renter_has_credit_then_its_next_lease_is_paid_from_that_first(
+    market: Market,
+) -> None:
+    chain, escrow, renter = market.chain, market.chain.escrow, market.accounts.renter
+
+    def funds() -> tuple[int, int]:
+        credit = chain.view(escrow.credit_of(market.token, renter.address))
+        return credit, chain.token_balance(market.token, renter.address)
+
+    before, _ = funds()
+    failed = market.terms()
+    lease_id, report = market.open(failed), b"\x08" * 32
+    probe = sign(
+        FailedProbe(lease_id=lease_id, report=report), chain.domain, market.accounts.operator
+    )
+    reject = escrow.reject_machine(failed.abi_tuple(), report, probe)
+    market.operator.send(reject, f"reject/{failed.nonce}", confirmations=0)
+    assert funds()[0] == before + failed.cost, "all of it is refunded"
+
+    ordering = Ordering(
+        account=renter,
+        chain=chain,
+        facts=ChainFacts(chain),
+        sender=market.renter,
+        market=MarketFacts(arbiter=market.accounts.arbiter.address, tokens=frozenset()),
+        policy=Policy(),
+    )
+    for is_enough in (True, False):
+        credit, held = funds()
+        assert credit > 0
+        terms = market.terms(price_per_segment=PRICE // 2 if is_enough else credit)
+        agreed = Agreed(
+            terms=terms,
+            signature=sign(terms, chain.domain, market.accounts.operator),
+            lease_id=terms.lease_id(chain.domain),
+            step_seconds=None,
+        )
+        tx_hash = ordering.open(agreed)
+        assert ordering.open(agreed) == tx_hash, "again, as after a crash"
+        assert chain.lease(agreed.lease_id).status is LeaseStatus.ACTIVE
+        left = credit - terms.cost
+        assert funds() == ((left, held) if is_enough else (0, held + left))
 
 
 def test_when_a_signed_order_is_used_then_it_pays_for_what_its_leases_use(market: Market) -> None:
