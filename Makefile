@@ -16,7 +16,7 @@ help:
 	@echo "make demo   set up, then train a real model through the whole market on this machine"
 	@echo "make test   set up, then run every check and every test (what .ci/run calls)"
 	@echo "make check  the quick local loop: format, lint, types, import rules, unit tests"
-	@echo "make proofs  prove with halmos that payments, refunds, reserves and splits lose no money, for all amounts"
+	@echo "make proofs  prove with halmos that payments, refunds, reserves, splits and slashes lose no money, for all amounts"
 	@echo "make slither  let slither read the contracts; fails for every finding that nothing explains"
 	@echo "make soak   deep fuzzing and chaos runs; make bench  benchmarks"
 	@echo "make gpu    checks and figures that need an NVIDIA GPU; fails where there is none"

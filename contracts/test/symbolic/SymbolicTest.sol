@@ -229,6 +229,10 @@ abstract contract SymbolicTest {
         _do(challenger, abi.encodeCall(escrow.challenge, (terms, segment)));
     }
 
+    function _rule(IEscrowTypes.Terms memory terms, bool fraud, uint16 goodSegments) internal {
+        _do(ARBITER, abi.encodeCall(escrow.rule, (terms, fraud, goodSegments)));
+    }
+
     /// @dev Nothing more can be challenged or committed.
     function _warpToEnd() internal {
         vm.warp(START + MAX_DURATION + WINDOW + GRACE + 1);
