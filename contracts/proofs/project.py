@@ -8,10 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+from contracts.mutation.faults import Fault
+from contracts.mutation.project import locate, sources
 
 FOLDER: Final = Path(__file__).parents[1]
 PROOFS: Final = Path("test") / "symbolic"
@@ -22,6 +26,9 @@ _LOOP_BOUND: Final = 100
 """Far above every loop of the proofs; reaching it fails the proof."""
 _BRANCH_TIMEOUT: Final = "50ms"
 _QUERY_TIMEOUT: Final = "600s"
+_COUNTEREXAMPLE: Final = 1
+"""Exit code of a proof that halmos refuted; others say that it did not come to its end."""
+_SHARE: Final = re.compile(r"\b(MAX_(?:FEE|AUDIT)_BPS) = \d+;")
 _OUTCOME: Final = re.compile(r"check_\w+\(.*paths:")
 
 
@@ -35,6 +42,9 @@ class Proof:
 
     name: str
     holds: bool
+    refuted: bool
+    """There is a counterexample; a proof that ran out of time neither holds nor is refuted."""
+
     seconds: float
     paths: int
 
@@ -102,10 +112,39 @@ class Project:
             raise ProofError(f"halmos did not run {sorted(missing)}:\n{output[-4000:]}")
         return found
 
+    @contextmanager
+    def seeded(self, fault: Fault) -> Iterator[None]:
+        """Put a fault into the copy's sources, and take it out again.
+
+        Fees and audit shares are zero meanwhile: a counterexample of some amounts is one of all
+        amounts, and without their products it is found in seconds.
+
+        Raises
+        ------
+        MutationError
+            Its text does not occur exactly once.
+        """
+        path = self.folder / "src" / locate(fault, sources(self.folder))
+        ranges = self.folder / PROOFS / "SymbolicTest.sol"
+        before = {file: file.read_text(encoding="utf-8") for file in (path, ranges)}
+        path.write_text(before[path].replace(fault.text, fault.replacement), encoding="utf-8")
+        ranges.write_text(_SHARE.sub(r"\1 = 0;", before[ranges]), encoding="utf-8")
+        try:
+            yield
+        finally:
+            for file, text in before.items():
+                file.write_text(text, encoding="utf-8")
+
     def _halmos(self, *options: str) -> str:
         solver = [str(self._tools / "python"), str(Path(__file__).with_name("solver.py"))]
         arguments = [
-            *(str(self._tools / "halmos"), "--root", str(self.folder), "--no-status"),
+            *(
+                str(self._tools / "halmos"),
+                "--root",
+                str(self.folder),
+                "--no-status",
+                "--early-exit",
+            ),
             *("--loop", str(_LOOP_BOUND), "--solver-command", shlex.join(solver)),
             *("--solver-timeout-branching", _BRANCH_TIMEOUT),
             *("--solver-timeout-assertion", _QUERY_TIMEOUT),
@@ -114,6 +153,7 @@ class Project:
         environment = {
             **os.environ,
             "NO_COLOR": "1",
+            "FOUNDRY_DENY": "never",  # a seeded fault leaves unused names behind
             "FOUNDRY_SOLC": str(FOLDER / "tools" / "solc"),
             "HOME": str(self.folder),  # halmos makes a folder there, and its queries below TMPDIR
             "TMPDIR": str(self.folder),
@@ -141,6 +181,7 @@ def _read(report: Mapping[str, Any]) -> list[Proof]:
         Proof(
             name=result["name"].partition("(")[0],
             holds=result["exitcode"] == 0 and not result["num_bounded_loops"],
+            refuted=result["exitcode"] == _COUNTEREXAMPLE,
             seconds=float((result.get("time") or [0.0])[0]),
             paths=int((result.get("num_paths") or [0])[0]),
         )
