@@ -19,4 +19,9 @@ contract ArithmeticProof is SymbolicTest {
         vm.assume(amounts.auditBps <= MAX_AUDIT_BPS);
         assert(_shares(amount, amounts));
     }
+
+    function check_isLesser_always(uint96 a, uint88 b) external pure {
+        vm.assume(a <= b);
+        assert(_isLesser(a, b));
+    }
 }

@@ -17,7 +17,7 @@ contract RefundProof is SymbolicTest {
         expected.renter = _cost(amounts, MAX_SEGMENTS - upTo);
         _assertClosed(terms, expected);
         _assertBooks(expected);
-        _assertConserved(terms);
+        _assertConserved(terms, expected);
     }
 
     function check_close_givenNoCommit_refundsAll(Amounts memory amounts, bool stopped) external {
@@ -30,7 +30,7 @@ contract RefundProof is SymbolicTest {
         expected.renter = _cost(amounts, MAX_SEGMENTS);
         _assertClosed(terms, expected);
         _assertBooks(expected);
-        _assertConserved(terms);
+        _assertConserved(terms, expected);
     }
 
     function check_rejectMachine_refundsAll(Amounts memory amounts) external {
@@ -41,7 +41,7 @@ contract RefundProof is SymbolicTest {
         expected.renter = _cost(amounts, MAX_SEGMENTS);
         _assertClosed(terms, expected);
         _assertBooks(expected);
-        _assertConserved(terms);
+        _assertConserved(terms, expected);
     }
 
     function check_attestUnretrievable_refundsTheRest(Amounts memory amounts, uint16 good)
@@ -59,6 +59,6 @@ contract RefundProof is SymbolicTest {
         expected.challenger = _cost(amounts, 2);
         _assertClosed(terms, expected);
         _assertBooks(expected);
-        _assertConserved(terms);
+        _assertConserved(terms, expected);
     }
 }

@@ -26,6 +26,6 @@ contract ReserveProof is SymbolicTest {
         expected.renter = _cost(amounts, MAX_SEGMENTS - paid);
         _assertClosed(terms, expected);
         _assertBooks(expected);
-        _assertConserved(terms);
+        _assertConserved(terms, expected);
     }
 }

@@ -41,4 +41,25 @@ contract SlashProof is SymbolicTest {
         _assertBooks(expected);
         _assertConserved(terms, expected);
     }
+
+    function check_ruleLate_reachesUnbondingStake(Amounts memory amounts, uint88 leaving)
+        external
+    {
+        vm.assume(leaving != 0 && leaving <= amounts.stake);
+        vm.assume(_isLesser(amounts.bond, amounts.stake));
+        IEscrowTypes.Terms memory terms = _committed(amounts, 1, 1);
+        vm.warp(START + WINDOW);
+        _do(STRANGER, abi.encodeCall(escrow.settle, (terms)));
+        _do(PROVIDER, abi.encodeCall(escrow.unbond, (address(token), leaving)));
+        _do(ARBITER, abi.encodeCall(escrow.ruleLate, (terms, 0)));
+        Books memory expected = _opened(amounts);
+        _addPayment(expected, amounts, 1);
+        unchecked {
+            expected.stake -= amounts.bond;
+        }
+        expected.renter = amounts.bond;
+        _assertClosed(terms, expected);
+        _assertBooks(expected);
+        _assertConserved(terms, expected);
+    }
 }

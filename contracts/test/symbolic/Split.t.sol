@@ -28,7 +28,7 @@ contract SplitProof is SymbolicTest {
             if (isLower) expected.lowerChallenger = _cost(amounts, 2);
             _assertClosed(terms, expected);
             _assertBooks(expected);
+            _assertConserved(terms, expected);
         }
-        _assertConserved(terms);
     }
 }

@@ -146,6 +146,13 @@ abstract contract SymbolicTest {
         }
     }
 
+    /// @dev As `_multiplies`: `Math.min` without a branch, of numbers in order, is the first.
+    function _isLesser(uint256 a, uint256 b) internal pure returns (bool isLesser) {
+        assembly ("memory-safe") {
+            isLesser := eq(a, xor(b, mul(xor(a, b), lt(a, b))))
+        }
+    }
+
     /// @dev `value` as a number that is known: one case of the proof for each from `least` to
     /// `most`.
     function _case(uint16 value, uint16 least, uint16 most) internal pure returns (uint16) {
@@ -279,10 +286,6 @@ abstract contract SymbolicTest {
             | (books.auditShares ^ expected.auditShares) | (books.stake ^ expected.stake)
             | (books.locked ^ expected.locked);
         assert(difference == 0);
-    }
-
-    function _assertConserved(IEscrowTypes.Terms memory terms) internal view {
-        _assertConserved(terms, _books());
     }
 
     /// @dev Conservation: all that is owed is there, and nothing else; and a lease holds the price
