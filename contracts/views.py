@@ -47,7 +47,10 @@ class DisputeView:
     challenger: str
     disputed_at: int
     lowest_segment: int
+    is_demand: bool
+    """Whether the first challenger demanded data."""
     lower_challenger: str
+    is_lower_demand: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,15 +101,45 @@ DISPUTE_FAULTS: Final = (
     ),
     Fault(
         "half of a lost bond leaves the provider",
-        "_credit(terms.token, terms.provider, half);",
-        "_credit(terms.token, terms.provider, bonds);",
+        "uint256 toProvider = dispute.isDemand ? 0 : half;",
+        "uint256 toProvider = dispute.isDemand ? 0 : 2 * half;",
         _RULE,
     ),
     Fault(
         "half of a lost bond is the audit pool's",
-        "_accrueAuditShare(terms.token, half);",
+        "_accrueAuditShare(terms.token, toAuditPool);",
         "",
         _RULE,
+    ),
+    Fault(
+        "a demand that was answered pays no provider",
+        "uint256 toProvider = dispute.isDemand ? 0 : half;",
+        "uint256 toProvider = half;",
+        _DEMAND,
+    ),
+    Fault(
+        "a lower demand that was answered pays no provider",
+        "if (!dispute.isLowerDemand) toProvider += half;",
+        "toProvider += half;",
+        _DEMAND,
+    ),
+    Fault(
+        "a demander gets half of its bond back",
+        "dispute.isDemand ? half : 0",
+        "0",
+        _DEMAND,
+    ),
+    Fault(
+        "a lower demander gets half of its bond back",
+        "dispute.isLowerDemand ? half : 0",
+        "0",
+        _DEMAND,
+    ),
+    Fault(
+        "a lower challenge takes the place of a demand with its claim",
+        "dispute.isLowerDemand = isDemand;",
+        "if (isDemand) dispute.isLowerDemand = true;",
+        _DEMAND,
     ),
     Fault(
         "work that was accepted is not rejected",

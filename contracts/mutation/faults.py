@@ -234,7 +234,7 @@ ESCROW_FAULTS: Final = (
         "",
         _RULE,
     ),
-    Fault("two challengers, two bonds", "bonds *= 2;", "bonds *= 1;", _RULE),
+    Fault("two challengers, two bonds", "            toAuditPool += half;", "", _RULE),
     Fault(
         "the challenger's reward leaves the renter's part",
         "terms.bond - toChallenger",

@@ -113,7 +113,9 @@ contract ChallengeTest is EscrowTest {
                 challenger: CHALLENGER,
                 disputedAt: uint40(START + 50 + WINDOW - 1),
                 lowestSegment: 2,
-                lowerChallenger: address(0)
+                isDemand: false,
+                lowerChallenger: address(0),
+                isLowerDemand: false
             })
         );
         _assertCredits(_paid(0, 0));
@@ -172,7 +174,9 @@ contract ChallengeTest is EscrowTest {
                 challenger: CHALLENGER,
                 disputedAt: uint40(START + 70),
                 lowestSegment: 1,
-                lowerChallenger: OTHER
+                isDemand: false,
+                lowerChallenger: OTHER,
+                isLowerDemand: false
             })
         );
         _assertCredits(_paid(0, 0));

@@ -12,7 +12,7 @@ import {vm} from "./utils/Vm.sol";
 // ├── when all is well: it should take the bond, open the dispute and emit DataDemanded
 // ├── given a disputed lease: it should point lower, as a challenge does, and no later
 // └── its ends
-//     ├── honest: the checkpoint can be fetched; the demander loses its bond
+//     ├── honest: the checkpoint can be fetched; half of the bond comes back, the provider has none
 //     ├── attested: the demander gets its bond back
 //     ├── fraud: the demander gets the challenger's reward
 //     └── no answer: what lies below is split, and the bond comes back
@@ -73,7 +73,9 @@ contract DemandTest is EscrowTest {
                 challenger: CHALLENGER,
                 disputedAt: uint40(START + 70),
                 lowestSegment: 2,
-                lowerChallenger: address(0)
+                isDemand: true,
+                lowerChallenger: address(0),
+                isLowerDemand: false
             })
         );
         // Frozen: nobody settles over what is demanded.
@@ -104,26 +106,80 @@ contract DemandTest is EscrowTest {
         _demand(OTHER, terms, 1);
         vm.warp(deadline - 1);
         _demand(OTHER, terms, 1);
-        IEscrowTypes.Dispute memory dispute = escrow.disputeOf(leaseId);
-        vm.assertEq(dispute.challenger, CHALLENGER, "first");
-        vm.assertEq(dispute.lowerChallenger, OTHER, "lower");
-        vm.assertEq(dispute.lowestSegment, 1, "lowest");
+        IEscrowTypes.Dispute memory expected = IEscrowTypes.Dispute({
+            challenger: CHALLENGER,
+            disputedAt: uint40(START + 70),
+            lowestSegment: 1,
+            isDemand: false,
+            lowerChallenger: OTHER,
+            isLowerDemand: true
+        });
+        _assertDispute(leaseId, expected);
         // And a challenge below a demand.
         _challenge(STRANGER, terms, 0);
         vm.assertEq(_credits().other, CHALLENGE_BOND, "replaced");
+        (expected.lowestSegment, expected.lowerChallenger) = (0, STRANGER);
+        expected.isLowerDemand = false;
+        _assertDispute(leaseId, expected);
     }
 
     // -------------------------------------------------------------------------------------- ends
 
-    function test_rule_givenDemandAndHonest_costsTheDemanderItsBond() external {
+    function test_rule_givenDemandAndHonest_costsTheDemanderHalfOfItsBond() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _demanded();
         _expectEmit();
-        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, PRICE);
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 0, PRICE);
+        _expectEmit();
+        emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, PRICE);
         _rule(terms, false, 4);
         Credits memory expected;
-        (expected.provider, expected.auditPool) = (PRICE, PRICE);
+        (expected.challenger, expected.auditPool) = (PRICE, PRICE);
         _assertCredits(expected);
         vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Active, "goes on");
+        IEscrowTypes.Dispute memory none;
+        _assertDispute(leaseId, none);
+    }
+
+    function test_rule_givenChallengeBelowADemandAndHonest_splitsEachByItsClaim() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _demanded();
+        _challenge(OTHER, terms, 1);
+        _expectEmit();
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
+        _expectEmit();
+        emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, PRICE);
+        _rule(terms, false, 4);
+        Credits memory expected;
+        (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
+        expected.challenger = PRICE;
+        _assertCredits(expected);
+    }
+
+    function test_rule_givenDemandBelowAChallengeAndHonest_splitsEachByItsClaim() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 2);
+        _demand(OTHER, terms, 1);
+        _expectEmit();
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
+        _expectEmit();
+        emit IEscrowTypes.BondReturned(leaseId, OTHER, PRICE);
+        _rule(terms, false, 4);
+        Credits memory expected;
+        (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
+        expected.other = PRICE;
+        _assertCredits(expected);
+    }
+
+    /// @dev What a demand was is forgotten with its dispute.
+    function test_rule_givenDemandBeforeAChallengeAndHonest_splitsTheChallenge() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _demanded();
+        _demand(OTHER, terms, 1);
+        _rule(terms, false, 4);
+        _challenge(CHALLENGER, terms, 3);
+        _challenge(OTHER, terms, 2);
+        _expectEmit();
+        emit IEscrowTypes.Ruled(
+            leaseId, CHALLENGER, false, 4, 0, 0, CHALLENGE_BOND, CHALLENGE_BOND
+        );
+        _rule(terms, false, 4);
     }
 
     function test_attestUnretrievable_givenDemand_returnsItsBond() external {

@@ -36,6 +36,8 @@ import {vm} from "./utils/Vm.sol";
 // - Reputation is the sum of what was paid for segments that could be challenged, and counts
 //   exactly the leases with a bond that completed, and those that were slashed.
 // - A listing's places are taken by live leases only, and are all free in the end.
+// - An honest ruling gives the provider half of each challenge's bond, and nothing of a demand's.
+//   (handler)
 // - A dispute exists exactly while the lease says so; a challenge succeeds only for a committed,
 //   unpaid segment in its window, and lower ones in the first half of the arbiter's time; rulings
 //   come before, timeouts after all of it. (handler)
@@ -96,7 +98,7 @@ abstract contract MarketInvariants is EscrowTest {
             vm.assertGe(_handler.count("openWithPermit"), 1, "openWithPermit");
             vm.assertGe(_handler.count("openWithAuthorization"), 1, "openWithAuthorization");
         }
-        string[29] memory steps = [
+        string[30] memory steps = [
             "stake",
             "unbond",
             "claimUnbond",
@@ -119,6 +121,7 @@ abstract contract MarketInvariants is EscrowTest {
             "honest",
             "timeoutDispute",
             "demand",
+            "answered demand",
             "attest",
             "attest in a dispute",
             "reject",

@@ -17,6 +17,7 @@ import {vm} from "./utils/Vm.sol";
 // │   └── given a provider that challenged itself: it should still lose nine tenths of the bond
 // └── when honest
 //     ├── it should pay nothing from escrow, and half of the bonds to provider and audit pool each
+//     │   (of demands: Demand.t.sol)
 //     ├── given a provider that freezes a refund by challenging itself: it should cost half a bond
 //     ├── it should go on with the time that the window and all deadlines had left
 //     ├── it should allow a new challenge in the window

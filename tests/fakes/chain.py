@@ -39,7 +39,7 @@ ESCROW = "0x" + "e5" * 20
 TOKEN = TokenInfo(symbol="tUSD", address="0x" + "70" * 20, decimals=6)
 AUDIT_POOL = "0x" + "a0" * 20
 DELAY = 2
-NO_DISPUTE = DisputeView("0x" + "00" * 20, 0, 0, "0x" + "00" * 20)
+NO_DISPUTE = DisputeView("0x" + "00" * 20, 0, 0, False, "0x" + "00" * 20, False)
 NO_LEASE = LeaseView(LeaseStatus.NONE, 0, 0, 0, 0, 0, 0, bytes(32))
 
 
@@ -358,18 +358,20 @@ class FakeChain:
     def _freeze(
         self, sender: str, time: int, call: Call, packed: tuple[Any, ...], segment: int
     ) -> tuple[Terms, bytes, int]:
+        is_demand = call.name.endswith("demandData")
         lease_id = self._terms(packed).lease_id(self.domain)
         if self.lease(lease_id).status is LeaseStatus.DISPUTED:
             terms, lease_id, lease = self._disputed(packed, call)
             dispute = self.state.disputes[lease_id]
             deadline = dispute.disputed_at + terms.dispute_timeout // 2
             self._require(time < deadline, call, "AfterLowerDeadline")
-            end, changes = dispute.lowest_segment, {"lower_challenger": sender}
+            end = dispute.lowest_segment
+            changes: dict[str, Any] = {"lower_challenger": sender, "is_lower_demand": is_demand}
         else:
             terms, lease_id, lease = self._active(packed, call)
             self._require(time < lease.committed_at + terms.window, call, "AfterWindow")
-            dispute = DisputeView(sender, time, segment, NO_DISPUTE.lower_challenger)
-            end, changes = lease.pending, {}
+            dispute = replace(NO_DISPUTE, challenger=sender, disputed_at=time)
+            end, changes = lease.pending, {"is_demand": is_demand}
         self._require(lease.paid <= segment < end, call, "SegmentOutOfRange")
         self._require(sender != terms.arbiter, call, "ArbiterMayNotChallenge")
         self.state.leases[lease_id] = replace(lease, status=LeaseStatus.DISPUTED)
@@ -408,8 +410,7 @@ class FakeChain:
             slashed_to_renter=terms.bond if fraud else 0,
             challenger=dispute.challenger,
             slashed_to_challenger=0,
-            bonds_to_provider=0,
-            bonds_to_audit_pool=0,
+            **self._bonds_of(terms, dispute, fraud),
         )
         if fraud:
             self.state.slashed += terms.bond
@@ -418,6 +419,17 @@ class FakeChain:
             self._close(lease_id, lease, ev.CloseCause.FRAUD, call)
             return
         self._resume(lease_id, lease, time - dispute.disputed_at)
+
+    @staticmethod
+    def _bonds_of(terms: Terms, dispute: DisputeView, fraud: bool) -> dict[str, int]:
+        claims = [dispute.is_demand]
+        if dispute.lower_challenger != NO_DISPUTE.lower_challenger:
+            claims.append(dispute.is_lower_demand)
+        half = 0 if fraud else terms.price_per_segment
+        return {
+            "bonds_to_provider": half * claims.count(False),
+            "bonds_to_audit_pool": half * len(claims),
+        }
 
     def _resume(self, lease_id: bytes, lease: LeaseView, frozen: int) -> None:
         self.state.leases[lease_id] = replace(

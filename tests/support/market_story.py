@@ -202,6 +202,7 @@ class Story:
 
     def _dispute(self, leases: dict[str, Terms]) -> None:
         self.challenge(leases["done"], 3)
+        self.demand(leases["done"], 2)
         self.pass_time(3)
         self.rule(leases["done"], fraud=False, good=4)
         self.challenge(leases["fraud"], 3)

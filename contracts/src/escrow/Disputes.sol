@@ -58,7 +58,7 @@ abstract contract Disputes is Stakes {
         nonReentrant
     {
         bytes32 leaseId = _leaseIdOf(terms);
-        uint256 bond = _freeze(leaseId, terms, segment, msg.sender);
+        uint256 bond = _freeze(leaseId, terms, segment, msg.sender, true);
         emit DataDemanded(leaseId, msg.sender, segment, bond);
         _pull(terms.token, msg.sender, bond);
     }
@@ -147,22 +147,26 @@ abstract contract Disputes is Stakes {
         private
         returns (uint256 bond)
     {
-        bond = _freeze(leaseId, terms, segment, challenger);
+        bond = _freeze(leaseId, terms, segment, challenger, false);
         emit Challenged(leaseId, challenger, segment, bond);
     }
 
-    /// @dev Challenge and demand are one kind of dispute; only what they claim differs.
-    function _freeze(bytes32 leaseId, Terms calldata terms, uint16 segment, address challenger)
-        private
-        returns (uint256)
-    {
+    /// @dev Challenge and demand are one kind of dispute; what they claim differs, and who has half
+    /// of the bond when it is wrong.
+    function _freeze(
+        bytes32 leaseId,
+        Terms calldata terms,
+        uint16 segment,
+        address challenger,
+        bool isDemand
+    ) private returns (uint256) {
         Progress memory lease = _load(leaseId);
         // A challenger never judges its own challenge.
         if (challenger == terms.arbiter) revert ArbiterMayNotChallenge(challenger);
         if (lease.status == LeaseStatus.Disputed) {
-            _pointLower(leaseId, terms, lease, segment, challenger);
+            _pointLower(leaseId, terms, lease, segment, challenger, isDemand);
         } else {
-            _dispute(leaseId, terms, lease, segment, challenger);
+            _dispute(leaseId, terms, lease, segment, challenger, isDemand);
         }
         return challengeBond(terms);
     }
@@ -172,7 +176,8 @@ abstract contract Disputes is Stakes {
         Terms calldata terms,
         Progress memory lease,
         uint16 segment,
-        address challenger
+        address challenger,
+        bool isDemand
     ) private {
         if (lease.status != LeaseStatus.Active) {
             revert LeaseNotActive(leaseId, lease.status);
@@ -188,6 +193,7 @@ abstract contract Disputes is Stakes {
         dispute.challenger = challenger;
         dispute.disputedAt = uint40(block.timestamp);
         dispute.lowestSegment = segment;
+        dispute.isDemand = isDemand;
     }
 
     /// @dev Against a friendly challenge of a late segment, which would let the fakes before it
@@ -197,7 +203,8 @@ abstract contract Disputes is Stakes {
         Terms calldata terms,
         Progress memory lease,
         uint16 segment,
-        address challenger
+        address challenger,
+        bool isDemand
     ) private {
         Dispute storage dispute = _disputes[leaseId];
         // The arbiter has the other half for the last segment that it is shown.
@@ -209,6 +216,7 @@ abstract contract Disputes is Stakes {
         address replaced = dispute.lowerChallenger;
         dispute.lowestSegment = segment;
         dispute.lowerChallenger = challenger;
+        dispute.isLowerDemand = isDemand;
         if (replaced != address(0)) _returnBond(leaseId, terms, replaced, challengeBond(terms));
     }
 
@@ -234,16 +242,25 @@ abstract contract Disputes is Stakes {
 
     function _ruleHonest(bytes32 leaseId, Terms calldata terms, Progress memory lease) private {
         Dispute memory dispute = _disputes[leaseId];
-        delete _disputes[leaseId];
-        uint256 bonds = challengeBond(terms);
-        if (dispute.lowerChallenger != address(0)) bonds *= 2;
-        // Each bond is the price of two segments, so that the halves are even.
-        uint256 half = bonds / 2;
-        _credit(terms.token, terms.provider, half);
-        _accrueAuditShare(terms.token, half);
+        // A bond is the price of two segments, so that its halves are even.
+        uint256 half = challengeBond(terms) / 2;
+        uint256 toProvider = dispute.isDemand ? 0 : half;
+        uint256 toAuditPool = half;
+        if (dispute.lowerChallenger != address(0)) {
+            if (!dispute.isLowerDemand) toProvider += half;
+            toAuditPool += half;
+        }
+        _credit(terms.token, terms.provider, toProvider);
+        _accrueAuditShare(terms.token, toAuditPool);
         _resume(lease, dispute);
         _store(leaseId, lease);
-        emit Ruled(leaseId, dispute.challenger, false, lease.pending, 0, 0, half, half);
+        emit Ruled(
+            leaseId, dispute.challenger, false, lease.pending, 0, 0, toProvider, toAuditPool
+        );
+        // Not the provider's: else it would withhold, and live on answering the arbiter alone.
+        _endDispute(
+            leaseId, terms, dispute, dispute.isDemand ? half : 0, dispute.isLowerDemand ? half : 0
+        );
     }
 
     /// @dev The clock stood still: window and deadlines go on with the time that they had left.
@@ -256,19 +273,30 @@ abstract contract Disputes is Stakes {
     }
 
     function _returnBonds(bytes32 leaseId, Terms calldata terms, Dispute memory dispute) private {
-        delete _disputes[leaseId];
         uint256 bond = challengeBond(terms);
-        _returnBond(leaseId, terms, dispute.challenger, bond);
-        if (dispute.lowerChallenger != address(0)) {
-            _returnBond(leaseId, terms, dispute.lowerChallenger, bond);
-        }
+        uint256 lowerBond = dispute.lowerChallenger == address(0) ? 0 : bond;
+        _endDispute(leaseId, terms, dispute, bond, lowerBond);
     }
 
-    function _returnBond(bytes32 leaseId, Terms calldata terms, address challenger, uint256 bond)
+    /// @dev With what of their bonds goes back to the first and to the lower challenger.
+    function _endDispute(
+        bytes32 leaseId,
+        Terms calldata terms,
+        Dispute memory dispute,
+        uint256 first,
+        uint256 lower
+    ) private {
+        delete _disputes[leaseId];
+        _returnBond(leaseId, terms, dispute.challenger, first);
+        _returnBond(leaseId, terms, dispute.lowerChallenger, lower);
+    }
+
+    function _returnBond(bytes32 leaseId, Terms calldata terms, address challenger, uint256 amount)
         private
     {
-        _credit(terms.token, challenger, bond);
-        emit BondReturned(leaseId, challenger, bond);
+        if (amount == 0) return;
+        _credit(terms.token, challenger, amount);
+        emit BondReturned(leaseId, challenger, amount);
     }
 
     function _useConsent(address account, bytes32 digest, bytes calldata consent) private {

@@ -64,9 +64,8 @@ interface IEscrowExtension is IEscrowTypes {
     /// In the first half of the arbiter's time, further challengers may point at a lower segment;
     /// of these only the lowest stays, an earlier one gets its bond back. The arbiter has the other
     /// half for it: were a segment added in the last second, no arbiter could rule in time. An
-    /// honest ruling gives half of the bonds to the provider and half to the audit pool, so that a
-    /// provider that freezes a refund by challenging itself pays for it; anything else returns
-    /// them.
+    /// honest ruling gives half of the bond to the provider and half to the audit pool, so that a
+    /// provider that freezes a refund by challenging itself pays for it; anything else returns it.
     /// @param segment Index from zero, at least `paid`, less than `pending`.
     function challenge(Terms calldata terms, uint16 segment) external payable;
 
@@ -92,13 +91,16 @@ interface IEscrowExtension is IEscrowTypes {
     /// dispute like that of `challenge`, with the same bond, the same freeze and the same ends.
     /// @dev The arbiter answers with an honest ruling when it can fetch it, with
     /// `attestUnretrievable` when it cannot, with fraud when it fetched it and found it wrong.
-    /// Without an answer `timeoutDispute` ends it.
+    /// Without an answer `timeoutDispute` ends it. An honest ruling gives half of the bond back and
+    /// half to the audit pool: a demand costs something, and a provider that withholds until it is
+    /// asked by the arbiter has nothing of it.
     /// @param segment Index from zero, at least `paid`, less than `pending`; while disputed, less
     /// than the lowest so far.
     function demandData(Terms calldata terms, uint16 segment) external payable;
 
     /// @notice Arbiter's verdict over all committed, unpaid segments.
-    /// @dev Honest pays nothing by itself: the window goes on with the time it had left. Fraud
+    /// @dev Honest pays nothing by itself: the window goes on with the time it had left; who takes
+    /// the bonds is said at `challenge` and `demandData`. Fraud
     /// closes the lease: good segments are paid, the bond is slashed, all else is refunded. Of the
     /// slash, the first challenger gets `challengeReward(terms)`, the renter the rest.
     /// @param goodSegments Index of the first wrong segment, when fraud; else all of `pending`.

@@ -224,8 +224,12 @@ interface IEscrowTypes {
         uint40 disputedAt;
         /// Lowest segment challenged so far.
         uint16 lowestSegment;
+        /// Whether the first challenger demanded data.
+        bool isDemand;
         /// Who pointed at that segment, when it was not the first challenger.
         address lowerChallenger;
+        /// Whether that one demanded data.
+        bool isLowerDemand;
     }
 
     /// @notice One machine of a provider, as read by `listingOf`.
@@ -316,11 +320,12 @@ interface IEscrowTypes {
     event DataDemanded(
         bytes32 indexed leaseId, address indexed demander, uint16 segment, uint256 bond
     );
-    /// @notice A challenger's bond was credited back to it.
+    /// @notice A challenger's bond was credited back to it; after an honest ruling, half of the
+    /// bond of one that had demanded data.
     event BondReturned(bytes32 indexed leaseId, address indexed challenger, uint256 amount);
     /// @notice On fraud the slash of `slashedToRenter + slashedToChallenger` left the provider's
     /// stake and was credited; when honest, `bondsToProvider` was credited to the provider, and
-    /// `bondsToAuditPool` accrues until `collect`.
+    /// `bondsToAuditPool` accrues until `collect`. What demands get back is in `BondReturned`.
     event Ruled(
         bytes32 indexed leaseId,
         address indexed challenger,

@@ -8,6 +8,7 @@ import {vm} from "../utils/Vm.sol";
 // Attacks on and by disputes. Each test says what a simpler rule would give.
 // ├── friendly challenge: an accomplice points at a good segment to get a fake one through
 // ├── late lower challenges: a renter points lower until the arbiter has no time left
+// ├── withholding for income: the provider answers the arbiter only, and auditors' demands pay it
 // ├── self-challenge: the provider challenges its own fake, to get back what it loses
 // ├── dead arbiter: nobody rules
 // └── dead auditors: no judge signs, nobody draws, nobody distributes pay
@@ -92,6 +93,38 @@ contract DisputeAttacksTest is RegistryTest {
         // The last second of the arbiter stays its own.
         _rule(terms, false, 4);
         vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Active, "ruled honest");
+    }
+
+    // -------------------------------------------------------------------------- withholding
+
+    /// @dev Naive: half of every bond that an honest ruling takes is the provider's. One that
+    /// serves nobody but the arbiter would earn a segment's price with each demand of an auditor,
+    /// who has no other way to do its work.
+    function test_withholdingForIncome_earnsTheProviderNothing() external {
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        uint256 before = _wealth(PROVIDER);
+        for (uint16 i = 0; i < 4; ++i) {
+            vm.prank(CHALLENGER);
+            escrow.demandData(terms, 3);
+            vm.prank(OTHER);
+            escrow.demandData(terms, i % 3);
+            _rule(terms, false, 4);
+        }
+        vm.assertEq(_wealth(PROVIDER), before, "answered demands are no income");
+        // An auditor that asks in vain is out of half a bond, not of all of it.
+        vm.assertEq(_credits().challenger, 4 * CHALLENGE_BOND / 2, "first demander");
+        vm.assertEq(_credits().other, 4 * CHALLENGE_BOND / 2, "lower demander");
+    }
+
+    /// @dev Naive: a demand that is answered costs nothing. The provider would freeze the renter's
+    /// refund with its own.
+    function test_withholdingForIncome_byItsOwnDemand_costsTheProvider() external {
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        uint256 before = _wealth(PROVIDER);
+        vm.prank(PROVIDER);
+        escrow.demandData(terms, 3);
+        _rule(terms, false, 4);
+        vm.assertEq(_wealth(PROVIDER), before - CHALLENGE_BOND / 2, "half of a bond is gone");
     }
 
     // ---------------------------------------------------------------------------- self-challenge

@@ -267,7 +267,9 @@ abstract contract EscrowTest {
         vm.assertEq(dispute.challenger, expected.challenger, "challenger");
         vm.assertEq(dispute.disputedAt, expected.disputedAt, "disputedAt");
         vm.assertEq(dispute.lowestSegment, expected.lowestSegment, "lowestSegment");
+        vm.assertEq(dispute.isDemand, expected.isDemand, "isDemand");
         vm.assertEq(dispute.lowerChallenger, expected.lowerChallenger, "lowerChallenger");
+        vm.assertEq(dispute.isLowerDemand, expected.isLowerDemand, "isLowerDemand");
     }
 
     function _assertStake(uint256 total, uint256 locked, uint256 unbonding) internal view {

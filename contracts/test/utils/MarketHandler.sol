@@ -333,7 +333,11 @@ contract MarketHandler is MarketRecords {
         uint16 span = before.pending - before.paid + 1;
         good = fraud ? before.paid + good % span : before.pending;
         bytes memory data = abi.encodeCall(escrow.rule, (_terms[i], fraud, good));
+        (uint256 share, bool isAnswered) = _providersShare(i);
+        uint256 credit = escrow.creditOf(address(token), _terms[i].provider);
         if (!_call(_terms[i].arbiter, data, fraud ? "fraud" : "honest")) return;
+        if (!fraud) _checkCredit(_terms[i].provider, credit + share);
+        if (!fraud && isAnswered) ++count["answered demand"];
         vm.assertLt(
             vm.getBlockTimestamp(), _disputedAt[i] + _terms[i].disputeTimeout, "ruled in time"
         );
@@ -345,6 +349,19 @@ contract MarketHandler is MarketRecords {
         if (!fraud) _checkClock(i, before, lease);
         else _isProven[_ids[i]] = true;
         _check(Step.Ruling);
+    }
+
+    /// @dev What an honest ruling gives the provider: half of each challenge's bond, and of a
+    /// demand's only when it is its own. And whether there is a demand.
+    function _providersShare(uint256 i) private view returns (uint256 share, bool isAnswered) {
+        IEscrowTypes.Dispute memory dispute = escrow.disputeOf(_ids[i]);
+        address provider = _terms[i].provider;
+        uint256 half = _terms[i].pricePerSegment;
+        if (!dispute.isDemand || dispute.challenger == provider) share += half;
+        if (dispute.lowerChallenger != address(0)) {
+            if (!dispute.isLowerDemand || dispute.lowerChallenger == provider) share += half;
+        }
+        isAnswered = dispute.isDemand || dispute.isLowerDemand;
     }
 
     function attestUnretrievable(uint256 which, uint16 good) external {

@@ -213,7 +213,7 @@ def test_when_inputs_are_withheld_then_the_renter_is_refunded_and_the_demander_g
     assert world.provider.record.verdict == "provider_fault"
 
 
-def test_when_the_demand_is_answered_in_time_then_the_bond_is_split_and_the_lease_completes(
+def test_when_the_demand_is_answered_in_time_then_the_demander_pays_and_the_provider_gains_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve = world.provider.serve.tick
@@ -224,9 +224,9 @@ def test_when_the_demand_is_answered_in_time_then_the_bond_is_split_and_the_leas
     closed = world.closed()
     bonds, rulings = sum(demand.bond for demand in world.events(DataDemanded)), world.events(Ruled)
     assert not any(ruled.fraud for ruled in rulings)
-    assert sum(ruled.bonds_to_provider for ruled in rulings) == bonds // 2 > 0
-    assert sum(ruled.bonds_to_audit_pool for ruled in rulings) == bonds // 2
+    assert sum(ruled.bonds_to_provider for ruled in rulings) == 0
+    assert sum(ruled.bonds_to_audit_pool for ruled in rulings) == bonds // 2 > 0
     assert (closed.cause, closed.paid_segments) == (CloseCause.COMPLETED, SEGMENTS)
-    assert world.credit(parties.AUDITOR) == 0
+    assert world.credit(parties.AUDITOR) == bonds // 2
     assert world.credit(parties.RENTER) == 0
     assert (world.locked(), world.provider.record.verdict) == (0, "completed")

@@ -23,6 +23,7 @@ COMPARED: Final = re.compile(r"= \w+\.(\w+)\.selector;[^;]*\b_assertLog\(", re.D
 ATTACKS: Final = (
     "friendlyChallenge",
     "lateLowerChallenge",
+    "withholdingForIncome",
     "selfChallenge",
     "openInTheLastSecond",
     "stopJustBeforeACommit",

@@ -195,7 +195,7 @@ class Leases(Openings):
     # Disputes
 
     def challenge(self, caller: str, terms: Terms, segment: int, value: int = 0) -> None:
-        self._challenge(caller, terms, segment)
+        self._dispute(caller, terms, segment, is_demand=False)
         self._pull(terms.token, caller, challenge_bond(terms), value)
 
     def challenge_from(
@@ -216,18 +216,20 @@ class Leases(Openings):
             require(not is_used, "ConsentUsed", account=challenger)
             require(signer == challenger, "SignatureInvalid", signer=challenger)
             self.state.used_consents[challenger, digest] = True
-        self._challenge(challenger, terms, segment)
+        self._dispute(challenger, terms, segment, is_demand=False)
         self._take(source, terms.token, challenger, challenge_bond(terms))
 
     def demand_data(self, caller: str, terms: Terms, segment: int, value: int = 0) -> None:
         """A dispute whose claim is that a checkpoint cannot be fetched."""
-        self.challenge(caller, terms, segment, value)
+        self._dispute(caller, terms, segment, is_demand=True)
+        self._pull(terms.token, caller, challenge_bond(terms), value)
 
-    def _challenge(self, challenger: str, terms: Terms, segment: int) -> None:
+    def _dispute(self, challenger: str, terms: Terms, segment: int, *, is_demand: bool) -> None:
         require(challenger != terms.arbiter, "ArbiterMayNotChallenge", arbiter=challenger)
         lease = self.lease(terms)
         if lease is not None and lease.dispute:
             self._point_lower(lease, lease.dispute, challenger, segment)
+            lease.dispute.is_lower_demand = is_demand
             return
         lease = self._active(terms)
         require(not terms.metered, "LeaseMetered")
@@ -235,7 +237,7 @@ class Leases(Openings):
         matures_at = self.matures_at(lease)
         require(self.now < matures_at, "AfterWindow", maturesAt=matures_at)
         lease.status = LeaseStatus.DISPUTED
-        lease.dispute = Dispute(challenger, self.now, segment)
+        lease.dispute = Dispute(challenger, self.now, segment, is_demand)
 
     def _point_lower(self, lease: Lease, dispute: Dispute, challenger: str, segment: int) -> None:
         deadline = self.lower_deadline(lease)
@@ -288,10 +290,13 @@ class Leases(Openings):
     def _rule_honest(self, lease: Lease, dispute: Dispute) -> None:
         """Pays nothing: the window goes on."""
         terms = lease.terms
-        # Half of the bonds each: a provider that challenges itself to gain time pays for it.
-        half = challenge_bond(terms) * len(dispute.challengers) // 2
-        self._credit(terms.token, terms.provider, half)
-        self._accrue(terms.token, 0, half)
+        half = challenge_bond(terms) // 2
+        is_demand = (dispute.is_demand, dispute.is_lower_demand)
+        for challenger, demanded in zip(dispute.challengers, is_demand, strict=False):
+            # What a provider answers is no income: else it would wait to be asked by the arbiter.
+            self._credit(terms.token, challenger if demanded else terms.provider, half)
+            # A provider that challenges itself to gain time pays for it.
+            self._accrue(terms.token, 0, half)
         self._resume(lease, dispute)
 
     def _resume(self, lease: Lease, dispute: Dispute) -> None:

@@ -140,9 +140,15 @@ class Model(Leases):
     def _dispute_view(self, lease_id: bytes) -> DisputeView:
         dispute = self.state.leases[lease_id].dispute
         if dispute is None:
-            return DisputeView(ZERO_ADDRESS, 0, 0, ZERO_ADDRESS)
-        lower = dispute.lower_challenger or ZERO_ADDRESS
-        return DisputeView(dispute.challenger, dispute.disputed_at, dispute.lowest_segment, lower)
+            return DisputeView(ZERO_ADDRESS, 0, 0, False, ZERO_ADDRESS, False)
+        return DisputeView(
+            challenger=dispute.challenger,
+            disputed_at=dispute.disputed_at,
+            lowest_segment=dispute.lowest_segment,
+            is_demand=dispute.is_demand,
+            lower_challenger=dispute.lower_challenger or ZERO_ADDRESS,
+            is_lower_demand=dispute.is_lower_demand,
+        )
 
     def _stake_view(self, provider: str, token: str) -> StakeView:
         held = self.staked(provider, token)

@@ -55,7 +55,9 @@ class Dispute:
     challenger: str
     disputed_at: int
     lowest_segment: int
+    is_demand: bool
     lower_challenger: str | None = None
+    is_lower_demand: bool = False
 
     @property
     def challengers(self) -> list[str]:

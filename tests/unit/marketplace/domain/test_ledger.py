@@ -184,6 +184,10 @@ def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> Non
             [(PROVIDER, 6, "challenger_bond")],
         ),
         (
+            event("BondReturned", lease_id=LEASE, challenger=OTHER, amount="6"),
+            [(OTHER, 6, "bond_returned")],
+        ),
+        (
             event("RelayerPaid", lease_id=LEASE, relayer=OTHER, amount="3"),
             [(OTHER, 3, "relay_fee")],
         ),
