@@ -93,7 +93,7 @@ _WRONG_ORDERS: tuple[Change, ...] = (
     lambda t: {"max_first_commit": t.first_commit_within - 1},
     lambda t: {"min_segment_seconds": t.min_segment_seconds},
     lambda t: {"min_segment_seconds": t.min_segment_seconds + 1},
-    lambda t: {"budget": t.cost - 1},
+    lambda t: {"budget": max(0, t.cost - 1)},
     lambda t: {"segments": t.segments - 1},
 )
 
