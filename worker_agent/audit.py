@@ -1,7 +1,12 @@
 """The auditor: re-executes drawn segments blind, compares bit for bit, challenges what differs.
 
 A mismatch is confirmed by a second run of its own before the auditor puts up a bond, when the
-window leaves time for it. Where inputs or opening are withheld until shortly before the window
+window leaves time for it. What is confirmed is an objection in the journal, until the segment is
+paid or the lease closed: a dispute that cannot be pointed at the segment is waited for, since an
+honest ruling lets the window go on, and only then can the segment be challenged. Neither a restart
+nor a market that ends or hides its row changes that; the market is told of the mismatch at once.
+
+Where inputs or opening are withheld until shortly before the window
 closes, the auditor demands the data on chain, with the same bond: whoever withholds them, provider
 or market, unverified work is then not paid unless the arbiter can fetch them.
 """
@@ -11,13 +16,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
-from client_sdk.chain.errors import CallReverted
+from client_sdk.chain.errors import CallReverted, ChainError
+from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.money import challenge_bond
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
+from client_sdk.protocol.terms import Terms
 from contracts.bindings import Call, LeaseStatus, LeaseView, Token
+from contracts.events import Challenged, Committed
 from worker_agent.case import MARGIN_S, Case, check_opening, margin_of
 from worker_agent.context import Context
 from worker_agent.errors import BadOpening, JobFailed, MarketRefused, Withheld, WorkerError
@@ -33,6 +42,57 @@ log = logging.getLogger(__name__)
 _ALLOWANCE: Final = 1 << 128
 _AGREED: Final = "agreed"
 _DEMANDED: Final = "demanded"
+_OBJECTION: Final = "objection"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objection:
+    """What is held against a segment: all that a dispute needs, without any market."""
+
+    lease_id: bytes
+    segment: int
+    root: bytes
+    """Root that the contract stored after the commit in question."""
+    terms: Terms
+    opened_block: int
+    why: str
+
+    @classmethod
+    def of(cls, case: Case, why: str) -> Self:
+        """Object to a case's segment."""
+        return cls(
+            lease_id=case.audit.lease_id,
+            segment=case.audit.segment,
+            root=case.commit.root,
+            terms=case.history.terms,
+            opened_block=case.history.opened.block_number,
+            why=why,
+        )
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read a journaled one."""
+        digests = {name: bytes.fromhex(value[name]) for name in ("lease_id", "root")}
+        return cls(**{**value, **digests, "terms": Terms.from_json(value["terms"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "lease_id": self.lease_id.hex(),
+            "segment": self.segment,
+            "root": self.root.hex(),
+            "terms": dict(self.terms.to_json()),
+            "opened_block": self.opened_block,
+            "why": self.why,
+        }
+
+    @property
+    def work(self) -> str:
+        """Name of what it is about, the same at every market."""
+        return f"{self.lease_id.hex()}:{self.segment}:{self.root.hex()}"
+
+    def __str__(self) -> str:
+        return f"0x{self.lease_id.hex()[:8]} segment {self.segment}"
 
 
 class Auditor(Examiner):
@@ -44,6 +104,12 @@ class Auditor(Examiner):
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
         self._took: dict[str, float] = {}
+
+    def tick(self) -> None:
+        """Challenge what was found wrong before, then look for cases and move them on."""
+        for value in self.context.journal.all(_OBJECTION):
+            self._challenge(Objection.from_json(value))
+        super().tick()
 
     def step(self, market: Market, case: Case) -> None:
         """Run and report; compare once the provider has opened; answer lies and silence."""
@@ -96,14 +162,28 @@ class Auditor(Examiner):
             give_outcome(market, case.audit.audit_id, True, evidence)
             log.info("%s: agreed", case.short)
             return
-        if self._comes_too_late(case):
-            return
-        log.warning("%s: MISMATCH", case.short)
+        known_already = self.context.journal.get(_OBJECTION, _work_of(case))
+        if known_already is None:
+            log.warning("%s: MISMATCH", case.short)
+            why = self._confirm(market, case, record)
+            if why is None:
+                return
+            objection = Objection.of(case, why)
+            self.context.journal.put(_OBJECTION, objection.work, objection.to_json())
+        else:
+            objection = Objection.from_json(known_already)
+        self._challenge(objection)
+        try:
+            give_outcome(market, case.audit.audit_id, False, {"reason": objection.why})
+        except MarketRefused as error:
+            log.info("%s: %s", case.short, error)
+
+    def _confirm(self, market: Market, case: Case, first: SegmentRecord | None) -> str | None:
+        """What is held against the segment; ``None`` when a second run does not bear it out."""
         if not self._time_for_second(case):
             # The arbiter executes it twice anyway; a window that has closed is closed for ever.
-            self._challenge(market, case, "the states differ")
-        elif self._confirmed(market, case, record):
-            self._challenge(market, case, "the states differ in two runs")
+            return "the states differ"
+        return "the states differ in two runs" if self._confirmed(market, case, first) else None
 
     def _execute_silently(self, market: Market, case: Case) -> None:
         """The journal lost the result that was reported: compute it again."""
@@ -115,11 +195,16 @@ class Auditor(Examiner):
             self.remember(case, "first", record)
 
     def _time_for_second(self, case: Case) -> bool:
-        """Whether another run like the first ends well before the window closes."""
-        chain = self.context.chain
-        closes = matures_at(case.history.terms, chain.lease(case.audit.lease_id))
+        """Whether another run like the first ends well before the window closes.
+
+        In a dispute the window stands still, and may go on at any time.
+        """
+        chain, lease_id = self.context.chain, case.audit.lease_id
+        lease, now = chain.lease(lease_id), chain.now()
+        if lease.status is LeaseStatus.DISPUTED:
+            now = chain.view(chain.escrow.dispute_of(lease_id)).disputed_at or now
         needed = 1.5 * self._took.get(case.audit.audit_id, 0.0) + MARGIN_S[0]
-        return closes - chain.now() > needed
+        return matures_at(case.history.terms, lease) - now > needed
 
     def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:
         """Whether a second run gives the same as the first: then it is not this machine's error."""
@@ -150,9 +235,11 @@ class Auditor(Examiner):
             return
         if not (self.waited(case) and self._overdue(case)):
             return
+        objection, call = Objection.of(case, why), self.context.chain.escrow.demand_data
         lease = self.context.chain.lease(case.audit.lease_id)
-        call = self.context.chain.escrow.demand_data
-        if self._may_challenge(lease, case) and self._dispute("demand", call, lease, case, why):
+        if self._may_challenge(lease, objection) and self._dispute(
+            "demand", call, lease, objection
+        ):
             journal.put(_DEMANDED, work, {"audit_id": case.audit.audit_id})
 
     def _overdue(self, case: Case) -> bool:
@@ -164,54 +251,66 @@ class Auditor(Examiner):
         margin = margin_of(case.history.terms.window)
         return closes - margin <= self.context.chain.now() < closes
 
-    def _challenge(self, market: Market, case: Case, why: str) -> None:
-        lease = self.context.chain.lease(case.audit.lease_id)
-        if self._may_challenge(lease, case):
-            call = self.context.chain.escrow.challenge
-            if not self._dispute("challenge", call, lease, case, why):
-                return
+    def _challenge(self, objection: Objection) -> None:
+        """Challenge, if the contract takes it now; drop the objection once nothing can come of it.
+
+        While a dispute is about other segments, the next turn tries again.
+        """
+        chain = self.context.chain
         try:
-            give_outcome(market, case.audit.audit_id, False, {"reason": why[:300]})
-        except MarketRefused as error:
-            log.info("%s: %s", case.short, error)
+            lease = chain.lease(objection.lease_id)
+            if lease.status is LeaseStatus.CLOSED or objection.segment < lease.paid:
+                self.context.journal.remove(_OBJECTION, objection.work)
+            elif self._may_challenge(lease, objection) and self._stands(objection):
+                self._dispute("challenge", chain.escrow.challenge, lease, objection)
+        except ChainError as error:
+            # Of one lease, or of this account's funds: the others' turn comes all the same.
+            self._warn("the chain", str(objection), str(error))
+
+    def _stands(self, objection: Objection) -> bool:
+        """Whether the commit is on the chain, and this account has not challenged it there yet.
+
+        A challenge that was ruled on is not sent again; one that lost against another challenge in
+        the same block is.
+        """
+        chain, own = self.context.chain, self.context.sender.address
+        committed = challenged = False
+        events = chain.events(objection.opened_block, chain.head(), topic=objection.lease_id)
+        for event in events:
+            if isinstance(event, Committed):
+                committed |= event.root == objection.root
+            elif isinstance(event, Challenged) and event.segment == objection.segment:
+                challenged |= same_address(event.challenger, own)
+        return committed and not challenged
 
     def _dispute(
-        self, name: str, call: Callable[..., Call], lease: LeaseView, case: Case, why: str
+        self, name: str, call: Callable[..., Call], lease: LeaseView, objection: Objection
     ) -> bool:
         """Send a challenge or a demand, with its bond; whether the contract takes it."""
-        audit, terms = case.audit, case.history.terms
-        log.warning("%s: %s: %s", case.short, name.upper(), why)
+        terms, segment = objection.terms, objection.segment
+        self._warn("the chain", str(objection), f"{name.upper()}: {objection.why}")
         self._allow(terms.token, challenge_bond(terms))
-        key = f"{name}:{audit.lease_id.hex()}:{audit.segment}:{lease.committed_at}"
+        key = f"{name}:{objection.lease_id.hex()}:{segment}:{lease.committed_at}"
         try:
-            self.context.sender.submit(call(terms.abi_tuple(), audit.segment), key, retry=True)
+            self.context.sender.submit(call(terms.abi_tuple(), segment), key, retry=True)
         except CallReverted as error:
-            log.warning("%s: %s", case.short, error)
+            self._warn("the chain", str(objection), str(error))
             return False
         return True
 
-    def _comes_too_late(self, case: Case) -> bool:
-        """Whether an open dispute can no longer be pointed at this segment, which is below it.
+    def _may_challenge(self, lease: LeaseView, objection: Objection) -> bool:
+        """Whether the contract takes a challenge, or a demand, of this segment now.
 
-        The contract gives the arbiter the second half of its time for the last segment it was
-        shown. A case that is too late waits: after an honest ruling the window goes on.
+        An open dispute is only pointed lower, and only in the first half of the arbiter's time.
         """
-        chain, terms = self.context.chain, case.history.terms
-        if chain.lease(case.audit.lease_id).status is not LeaseStatus.DISPUTED:
-            return False
-        dispute = chain.view(chain.escrow.dispute_of(case.audit.lease_id))
-        is_over = chain.now() >= dispute.disputed_at + terms.dispute_timeout // 2
-        return is_over and case.audit.segment < dispute.lowest_segment
-
-    def _may_challenge(self, lease: LeaseView, case: Case) -> bool:
-        if not lease.paid <= case.audit.segment < lease.pending:
+        chain, terms = self.context.chain, objection.terms
+        if not lease.paid <= objection.segment < lease.pending:
             return False
         if lease.status is LeaseStatus.DISPUTED:
-            dispute = self.context.chain.view(
-                self.context.chain.escrow.dispute_of(case.audit.lease_id)
-            )
-            return case.audit.segment < dispute.lowest_segment
-        return lease.status is LeaseStatus.ACTIVE
+            dispute = chain.view(chain.escrow.dispute_of(objection.lease_id))
+            is_in_time = chain.now() < dispute.disputed_at + terms.dispute_timeout // 2
+            return is_in_time and objection.segment < dispute.lowest_segment
+        return lease.status is LeaseStatus.ACTIVE and chain.now() < matures_at(terms, lease)
 
     def _allow(self, token: str, amount: int) -> None:
         """Let the escrow pull bonds; it pulls only what this account's own challenges name."""
@@ -227,8 +326,8 @@ class Auditor(Examiner):
 
 
 def _work_of(case: Case) -> str:
-    """Name of what a case is about, the same at every market."""
-    return f"{case.audit.lease_id.hex()}:{case.audit.segment}:{case.audit.commit_root.hex()}"
+    """Name of what a case is about, as in an objection to it."""
+    return Objection.of(case, "").work
 
 
 def agrees(record: SegmentRecord, opening: BoundaryOpening) -> bool:

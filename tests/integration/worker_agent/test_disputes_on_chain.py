@@ -1,4 +1,4 @@
-"""Failed probes and withheld data against the real contracts, all parties on a chain of their own.
+"""Failed probes, withheld data and lies against the real contracts, on a chain of their own.
 
 Market and sandbox are fakes, so that the clock of the chain is ours: a block a second, mined by
 hand.
@@ -22,8 +22,10 @@ from client_sdk.protocol.terms import Terms
 from contracts.bindings import Token
 from contracts.deploy import DeployOptions, deploy
 from contracts.events import (
+    Challenged,
     CloseCause,
     Closed,
+    Committed,
     DataDemanded,
     MachineRejected,
     Opened,
@@ -33,16 +35,19 @@ from contracts.events import (
 from tests.fakes import parties
 from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import CLASS_DIGEST, FakeSandbox
+from worker_agent import cheat, settlement
 from worker_agent.arbiter import Arbiter
 from worker_agent.audit import Auditor
 from worker_agent.examine import Examiner
 from worker_agent.jobs import Jobs
 from worker_agent.records import LeasePhase
-from worker_agent.settings import Role
+from worker_agent.settings import Cheat, Role
 from worker_agent.stages import accept as accept_module
 
 LIMIT_S = 100.0
 SEGMENTS = 3
+LEFT_S = 4
+"""What the window has left when a friendly challenge stops it, in seconds."""
 DEPLOYER = parties.account("deployer")
 KEYS = (parties.OWNER, parties.OPERATOR, parties.RENTER, parties.AUDITOR, parties.ARBITER)
 
@@ -167,15 +172,21 @@ def make_world(anvil: Any, chain: Chain, folder: Path, senders: dict[str, Sender
     on_chain: Any = chain
     market = OnChain(on_chain)
     provider = parties.make_provider(folder / "provider", on_chain, market, FakeSandbox())
-    examiners: list[Examiner] = []
-    for kind, role, key in (
-        (Auditor, Role.AUDITOR, parties.AUDITOR),
-        (Arbiter, Role.ARBITER, parties.ARBITER),
-    ):
-        settings = parties.make_settings(folder / role.value, role)
-        context = parties.make_context(folder / role.value, on_chain, market, key, settings)
-        examiners.append(kind(context, Jobs(FakeSandbox()), CLASS_DIGEST))
-    return World(anvil, chain, folder, market, provider, examiners, senders)
+    world = World(anvil, chain, folder, market, provider, [], senders)
+    world.examiners = [make_examiner(world, role) for role in (Role.AUDITOR, Role.ARBITER)]
+    return world
+
+
+def make_examiner(world: World, role: Role) -> Examiner:
+    """An auditor or arbiter; made again it is a restarted one."""
+    kind, key = {
+        Role.AUDITOR: (Auditor, parties.AUDITOR),
+        Role.ARBITER: (Arbiter, parties.ARBITER),
+    }[role]
+    folder, chain = world.folder / role.value, world.market.chain
+    settings = parties.make_settings(folder, role)
+    context = parties.make_context(folder, chain, world.market, key, settings)
+    return kind(context, Jobs(FakeSandbox()), CLASS_DIGEST)
 
 
 def test_when_the_machine_fails_its_probe_then_all_is_refunded_and_the_chain_has_the_mark(
@@ -230,3 +241,69 @@ def test_when_the_demand_is_answered_in_time_then_the_demander_pays_and_the_prov
     assert world.credit(parties.AUDITOR) == bonds // 2
     assert world.credit(parties.RENTER) == 0
     assert (world.locked(), world.provider.record.verdict) == (0, "completed")
+
+
+def lie_above_segment_0(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make up every segment but the first, commit all of them at once, and audit each."""
+    context, runners = world.provider.context, world.provider.runners
+    lying = replace(context, settings=replace(context.settings, cheat=Cheat.SKIP_STEPS))
+    runners._machinery = replace(runners._machinery, context=lying)
+    monkeypatch.setattr(cheat, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(settlement, "_commit_due", lambda _terms, _lease, facts, _at: facts.ended)
+    world.market.audit_samples = SEGMENTS
+
+
+def befriend(world: World, segment: int, left_s: int) -> None:
+    """An accomplice of the provider challenges a segment, ``left_s`` before the window closes."""
+    sender, token = world.senders[DEPLOYER.address], Token(world.terms.token)
+    bond, escrow = challenge_bond(world.terms), world.chain.escrow
+    sender.send(token.mint(DEPLOYER.address, bond), "mint/friend", confirmations=0)
+    sender.send(token.approve(escrow.address, bond), "approve/friend", confirmations=0)
+    closes = settlement.matures_at(world.terms, world.chain.lease(world.lease_id))
+    world.run_until(lambda: world.chain.now() >= closes - left_s - 1)
+    call = escrow.challenge(world.terms.abi_tuple(), segment)
+    sender.send(call, "challenge/friend", confirmations=0)
+
+
+def states_by_segment(world: World) -> list[str]:
+    rows = [row for row in world.market.audits.values() if row["kind"] == "audit"]
+    return [row["state"] for row in sorted(rows, key=lambda row: row["segment"])]
+
+
+def time_of(world: World, event: Any) -> int:
+    block = world.chain.block(event.block_number)
+    assert block is not None
+    return block.timestamp
+
+
+def test_when_an_accomplice_challenges_a_right_segment_then_the_fakes_above_it_are_challenged_after(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lie_above_segment_0(world, monkeypatch)
+    auditor, arbiter = world.examiners
+    auditor.prepare()
+    world.open()
+    world.examiners = []
+    world.run_until(lambda: world.events(Committed))
+    lease = world.chain.lease(world.lease_id)
+    assert (lease.paid, lease.pending) == (0, SEGMENTS)
+    befriend(world, 0, LEFT_S)
+
+    world.examiners = [auditor]
+    world.run_until(lambda: states_by_segment(world) == ["agreed", "mismatch", "mismatch"])
+    (friendly,) = world.events(Challenged)
+    auditor.context.journal.close()
+    world.examiners = [make_examiner(world, Role.AUDITOR), arbiter]  # restarted
+    closed = world.closed()
+
+    challenges, rulings = world.events(Challenged), world.events(Ruled)
+    assert challenges[0] == friendly
+    assert [event.segment for event in challenges] == [0, 1]
+    assert challenges[1].challenger == parties.AUDITOR.address
+    assert [ruled.fraud for ruled in rulings] == [False, True]
+    assert settlement.matures_at(world.terms, lease) - time_of(world, friendly) == LEFT_S
+    assert time_of(world, challenges[1]) < time_of(world, rulings[0]) + LEFT_S
+    assert (closed.cause, closed.paid_segments) == (CloseCause.FRAUD, 0)
+    assert world.credit(parties.OWNER) == challenge_bond(world.terms) // 2, "the friend's bond only"
+    assert world.credit(parties.RENTER) == world.terms.cost + rulings[1].slashed_to_renter
+    assert rulings[1].challenger == parties.AUDITOR.address

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from client_sdk.chain.errors import InsufficientFunds
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
+from contracts.events import Committed as CommittedEvent
 from tests.fakes import parties
 from tests.fakes.cases import AUDIT_ID, SEGMENTS, WINDOW_S, Committed, Run, ScriptedAuditor
 from worker_agent import examine
-from worker_agent.audit import Auditor, agrees
+from worker_agent.audit import Auditor, Objection, agrees
 from worker_agent.case import CaseInputs
 from worker_agent.errors import (
     BadArtifact,
@@ -25,6 +27,7 @@ from worker_agent.errors import (
     BadOpening,
     JobFailed,
     MarketRefused,
+    MarketUnreachable,
     NoRoom,
     ProviderFault,
     RejectedInput,
@@ -36,8 +39,8 @@ Make = Callable[..., ScriptedAuditor]
 
 
 @pytest.fixture
-def lease() -> Committed:
-    return Committed.make()
+def lease(request: pytest.FixtureRequest) -> Committed:
+    return Committed.make(**getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -285,23 +288,145 @@ def test_when_there_is_a_dispute_then_only_a_lower_segment_may_be_pointed_at(
     auditor = make()
     lease.challenge(disputed)
     lease_now = lease.chain.lease(lease.lease_id)
-    assert auditor._may_challenge(lease_now, lease.case(1)) is challenged
+    assert auditor._may_challenge(lease_now, Objection.of(lease.case(1), "")) is challenged
 
 
-def test_when_a_dispute_is_half_over_then_a_lower_segment_waits_for_its_end(
+def rule(lease: Committed, *, fraud: bool) -> None:
+    """The arbiter rules on the open dispute."""
+    good = 0 if fraud else SEGMENTS
+    call = lease.chain.escrow.rule(lease.terms.abi_tuple(), fraud, good)
+    lease.chain.execute(call, lease.terms.arbiter)
+
+
+def find_wrong_while_disputed(
+    auditor: ScriptedAuditor, lease: Committed, disputed: int, seconds: int = 1
+) -> None:
+    """Find segment 1 wrong while a dispute is open that cannot be pointed at it."""
+    lease.challenge(disputed)
+    lease.chain.mine(seconds=seconds)
+    compare(auditor, lease, other(lease.records[1]))
+    assert lease.row["outcome"]["result"] == "mismatch", "what was found is told at once"
+    auditor.tick()
+    assert not auditor.context.sender.sent  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("disputed", "seconds"),
+    [(3, 10), (1, 1), (0, 1), (0, 15)],
+    ids=["too late for lower", "of the same", "of a lower", "of a lower, late"],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_when_a_dispute_ends_honest_then_what_was_found_meanwhile_is_challenged_once(
+    lease: Committed, make: Make, disputed: int, seconds: int, restarted: bool
+) -> None:
+    auditor = make(second=other(lease.records[1]))
+    find_wrong_while_disputed(auditor, lease, disputed, seconds)
+    assert auditor.runs == ["second"], "the window stands still: there is time for it"
+    if restarted:
+        auditor = make()
+    lease.market.audits.clear()  # its time at the market can be over long before the dispute is
+    rule(lease, fraud=False)
+    auditor.tick()
+    assert [event.segment for event in lease.challenges] == [disputed, 1]
+    assert lease.challenges[1].challenger == parties.AUDITOR.address
+    rule(lease, fraud=False)
+    for again in (auditor, make()):
+        again.tick()
+    assert len(lease.challenges) == 2, "a challenge that was ruled on is not sent again"
+
+
+@pytest.mark.parametrize("lease", [{"segments": SEGMENTS + 1}], indirect=True, ids=["goes on"])
+@pytest.mark.parametrize("end", ["fraud", "timeout", "unretrievable", "paid"])
+def test_when_nothing_can_come_of_it_any_more_then_what_was_found_is_dropped(
+    lease: Committed, make: Make, end: str
+) -> None:
+    auditor = make(second=other(lease.records[1]))
+    find_wrong_while_disputed(auditor, lease, 0)
+    chain, terms = lease.chain, lease.terms.abi_tuple()
+    if end == "timeout":
+        chain.mine(seconds=lease.terms.dispute_timeout)
+        chain.execute(chain.escrow.timeout_dispute(terms), lease.terms.renter)
+    elif end == "unretrievable":
+        lease.attest(0)
+        auditor.tick()  # not challenged: the segment is no longer committed
+        chain.execute(chain.escrow.close(terms), lease.terms.operator)
+    else:
+        rule(lease, fraud=end == "fraud")
+    if end == "paid":
+        chain.mine(seconds=WINDOW_S)
+        auditor.tick()  # nor after the window
+        chain.execute(chain.escrow.settle(terms), lease.terms.operator)
+    auditor.tick()
+    assert len(lease.challenges) == 1
+    assert not auditor.context.sender.refused  # type: ignore[attr-defined]
+    assert auditor.context.journal.all("objection") == []
+
+
+def test_when_a_reorganisation_took_the_commit_back_then_it_is_not_challenged(
+    lease: Committed, make: Make
+) -> None:
+    auditor = make(second=other(lease.records[1]))
+    find_wrong_while_disputed(auditor, lease, 0)
+    lease.chain.reorganise(lease.chain.head() - lease.events(CommittedEvent)[0].block_number + 1)
+    lease.chain.mine()
+    lease.records[1] = other(lease.records[1])
+    lease.commit()
+    auditor.tick()
+    assert lease.challenges == []
+
+
+def test_when_another_challenge_comes_first_then_the_own_one_is_sent_after_its_ruling(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = other(lease.records[1])
+    auditor = make(second=mine)
+    allow = auditor._allow
+
+    def come_first(token: str, amount: int) -> None:
+        lease.challenge(0)
+        allow(token, amount)
+
+    monkeypatch.setattr(auditor, "_allow", come_first)
+    compare(auditor, lease, mine)
+    assert auditor.context.sender.refused == ["SegmentOutOfRange"]  # type: ignore[attr-defined]
+    monkeypatch.setattr(auditor, "_allow", allow)
+    rule(lease, fraud=False)
+    auditor.tick()
+    assert [event.segment for event in lease.challenges] == [0, 1]
+
+
+def test_when_one_challenge_cannot_be_paid_for_then_the_audits_go_on(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = other(lease.records[1])
+    auditor = make(second=mine)
+
+    def poor(*_: Any, **__: Any) -> bytes:
+        raise InsufficientFunds(parties.AUDITOR.address, 0, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auditor.context.sender, "submit", poor)
+        compare(auditor, lease, mine)
+        auditor.tick()
+    assert parties.AUDITOR.address in lease.market.auditors, "the turn went on"
+    assert (lease.row["outcome"]["result"], lease.challenges) == ("mismatch", [])
+    auditor.tick()
+    assert [event.segment for event in lease.challenges] == [1]
+
+
+def test_when_the_market_does_not_take_the_outcome_then_it_is_sent_again_without_a_new_run(
     lease: Committed, make: Make
 ) -> None:
     mine = other(lease.records[1])
     auditor = make(second=mine)
-    lease.challenge(3)
-    lease.chain.mine(seconds=lease.terms.dispute_timeout // 2)
-    compare(auditor, lease, mine)
-    assert (auditor.runs, lease.row["outcome"]) == ([], None)
-    assert not auditor.context.sender.sent  # type: ignore[attr-defined]
-    ruled = lease.chain.escrow.rule(lease.terms.abi_tuple(), False, SEGMENTS)
-    lease.chain.execute(ruled, lease.terms.arbiter)
-    compare(auditor, lease, mine)
-    assert [event.segment for event in lease.challenges] == [3, 1]
+    case = lease.case()
+    auditor.remember(case, "first", mine)
+    lease.market.away = True
+    with pytest.raises(MarketUnreachable):
+        auditor.step(auditor.at, case)
+    lease.market.away = False
+    auditor.step(auditor.at, case)
+    assert (auditor.runs, len(lease.challenges)) == (["second"], 1)
     assert lease.row["outcome"]["result"] == "mismatch"
 
 
@@ -321,9 +446,12 @@ def test_when_a_segment_is_paid_or_not_committed_then_it_cannot_be_challenged(
 ) -> None:
     auditor = make()
     now = lease.chain.lease(lease.lease_id)
-    assert auditor._may_challenge(now, lease.case(1))
-    assert not auditor._may_challenge(replace(now, paid=2), lease.case(1))
-    assert not auditor._may_challenge(replace(now, pending=1), lease.case(1))
+    objection = Objection.of(lease.case(1), "")
+    assert auditor._may_challenge(now, objection)
+    assert not auditor._may_challenge(replace(now, paid=2), objection)
+    assert not auditor._may_challenge(replace(now, pending=1), objection)
+    lease.chain.mine(seconds=WINDOW_S)
+    assert not auditor._may_challenge(now, objection), "the window is over"
 
 
 def test_when_the_escrow_may_not_pull_the_bond_yet_then_it_is_allowed_first(
