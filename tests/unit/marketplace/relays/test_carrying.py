@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,23 +14,27 @@ from client_sdk.chain.journal import TxState
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import Call, LeaseEscrow
 from contracts.codec import decode, load_artifact
+from contracts.deployments import TokenInfo
+from marketplace.context import Market
 from marketplace.outbox.kinds import RELAY_COLLECT, RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW
 from marketplace.outbox.relay import Relay
 from marketplace.outbox.service import Again, Done
 from marketplace.relays.tasks import handlers
+from marketplace.settings import RelayRates
 from tests.support.market import ESCROW, RENTER, STRANGER, TOKEN, World, rent
 
 HASH = bytes([7]) * 32
+OTHER_TOKEN = "0x" + "77" * 20
 SIGNATURE = "0x" + "ab" * 32 + "cd" * 32 + "1b"
 
 
 class Chain:
-    """A chain that knows one credit and what has accrued."""
+    """A chain that knows credits, by token and account, and what has accrued in every token."""
 
     escrow = LeaseEscrow(ESCROW)
 
     def __init__(self) -> None:
-        self.credit: dict[str, int] = {}
+        self.credit: dict[tuple[str, str], int] = {}
         self.accrued = (0, 0)
         self.refusal: CallReverted | None = None
         self.tried: list[str] = []
@@ -39,7 +44,8 @@ class Chain:
         if function == "accruedOf":
             return self.accrued
         item = load_artifact("LeaseEscrow").functions[function]
-        return self.credit.get(decode(item.inputs, view.data[4:])[1].lower(), 0)
+        token, account = decode(item.inputs, view.data[4:])
+        return self.credit.get((token.lower(), account.lower()), 0)
 
     def simulate(self, call: Call, sender: str) -> bytes:
         self.tried.append(call.name)
@@ -73,11 +79,14 @@ class Sender:
 class Node:
     """The handlers of one node."""
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
         self.chain, self.sender = Chain(), Sender()
-        relay = Relay(world.market, self.chain, Path("relayer.key"))  # type: ignore[arg-type]
+        relay = Relay(market, self.chain, Path("relayer.key"))  # type: ignore[arg-type]
         monkeypatch.setattr(relay, "_open", lambda: self.sender)
-        self.handlers = handlers(world.market, self.chain, relay)  # type: ignore[arg-type]
+        self.handlers = handlers(market, self.chain, relay)  # type: ignore[arg-type]
+
+    def hold(self, account: Any, credit: int, token: str = TOKEN) -> None:
+        self.chain.credit[token.lower(), account.address.lower()] = credit
 
     async def carry(self, kind: str, **payload: Any) -> Any:
         return await self.handlers[kind]({"account": RENTER.address.lower(), **payload})
@@ -85,7 +94,7 @@ class Node:
 
 @pytest.fixture
 def node(world: World, monkeypatch: pytest.MonkeyPatch) -> Node:
-    return Node(world, monkeypatch)
+    return Node(world.market, monkeypatch)
 
 
 def arguments(call: Call) -> tuple[Any, ...]:
@@ -157,18 +166,41 @@ async def test_when_a_stop_is_carried_then_it_has_the_renters_signature(
     await node.carry(RELAY_STOP, key="stop", terms=terms.to_json(), signature=SIGNATURE)
     call = node.sender.sent["stop"]
     assert call.name == "LeaseEscrow.stopFor"
-    assert arguments(call)[1] == bytes.fromhex(SIGNATURE[2:])
+    packed, signature = arguments(call)
+    assert (tuple(packed), signature) == (terms.abi_tuple(), bytes.fromhex(SIGNATURE[2:]))
 
 
-@pytest.mark.parametrize(("credit", "sent"), [(9, []), (10, ["LeaseEscrow.withdrawTo"])])
-async def test_when_credit_is_below_the_minimum_then_it_is_not_worth_the_gas(
-    node: Node, credit: int, sent: list[str]
+async def test_when_the_contract_refuses_what_costs_its_account_nothing_then_no_gas_is_spent(
+    node: Node, world: World
 ) -> None:
-    node.chain.credit[RENTER.address.lower()] = credit
+    terms = (await rent(world)).terms.to_json()
+    node.hold(RENTER, 10)
+    node.chain.refusal = CallReverted("call", "LeaseNotActive")
+    for kind, payload in (
+        (RELAY_STOP, {"terms": terms, "signature": SIGNATURE}),
+        (RELAY_WITHDRAW, {"token": TOKEN}),
+    ):
+        outcome = await node.carry(kind, key=kind, **payload)
+        assert outcome == Done({"refused": "LeaseNotActive"})
+    assert node.sender.sent == {}
+
+
+async def test_when_credit_is_below_the_minimum_then_it_is_not_worth_the_gas(node: Node) -> None:
+    node.hold(RENTER, 9)
     outcome = await node.carry(RELAY_WITHDRAW, key="w", token=TOKEN)
-    assert [call.name for call in node.sender.sent.values()] == sent
-    assert isinstance(outcome, Done)
-    assert outcome.result.get("refused") == (None if sent else "BelowMinWithdrawal")
+    assert (outcome, node.sender.sent) == (Done({"refused": "BelowMinWithdrawal"}), {})
+    node.hold(RENTER, 10)
+    outcome = await node.carry(RELAY_WITHDRAW, key="w", token=TOKEN)
+    assert outcome == Done({"transactions": ["0x" + HASH.hex()]})
+    assert node.sender.sent == {"w": node.chain.escrow.withdraw_to(TOKEN, RENTER.address)}
+
+
+async def test_when_a_token_is_not_carried_any_more_then_what_was_queued_in_it_is_refused(
+    node: Node,
+) -> None:
+    node.hold(RENTER, 10, token=OTHER_TOKEN)
+    outcome = await node.carry(RELAY_WITHDRAW, key="w", token=OTHER_TOKEN)
+    assert (outcome, node.sender.sent) == (Done({"refused": "BelowMinWithdrawal"}), {})
 
 
 async def test_when_a_withdrawal_is_on_its_way_then_the_empty_credit_is_no_refusal(
@@ -183,18 +215,49 @@ async def test_when_a_withdrawal_is_on_its_way_then_the_empty_credit_is_no_refus
     ("accrued", "own", "sent"),
     [
         ((99, 0), 99, []),
-        ((60, 40), 0, ["LeaseEscrow.collect"]),
-        ((0, 0), 100, ["LeaseEscrow.withdrawTo"]),
-        ((100, 0), 100, ["LeaseEscrow.collect", "LeaseEscrow.withdrawTo"]),
+        ((60, 40), 0, ["collect"]),
+        ((0, 0), 100, ["withdraw"]),
+        ((100, 0), 100, ["collect", "withdraw"]),
     ],
 )
 async def test_when_shares_are_worth_the_gas_then_they_are_collected(
     node: Node, accrued: tuple[int, int], own: int, sent: list[str]
 ) -> None:
-    node.chain.accrued, node.chain.credit[STRANGER.address.lower()] = accrued, own
+    calls = {
+        "collect": node.chain.escrow.collect(TOKEN),
+        "withdraw": node.chain.escrow.withdraw_to(TOKEN, STRANGER.address),
+    }
+    node.chain.accrued = accrued
+    node.hold(STRANGER, own)
     await node.carry(RELAY_COLLECT, slot=7)
-    assert [call.name for call in node.sender.sent.values()] == sent
+    assert list(node.sender.sent.values()) == [calls[name] for name in sent]
     node.chain.accrued, node.chain.credit = (0, 0), {}
     outcome = await node.carry(RELAY_COLLECT, slot=7)
     assert isinstance(outcome, Done)
     assert len(outcome.result["transactions"]) == len(sent), "those of this slot, and no others"
+
+
+@pytest.mark.parametrize(
+    ("rates", "collected"),
+    [
+        ({}, [TOKEN]),
+        ({"EURX": RelayRates(open_fee=1)}, [TOKEN]),
+        ({"EURX": RelayRates(open_fee=1, min_collect=100)}, [TOKEN, OTHER_TOKEN]),
+    ],
+    ids=["not carried", "never collected", "collected"],
+)
+async def test_when_there_are_several_tokens_then_shares_are_collected_in_each_that_says_so(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    rates: dict[str, RelayRates],
+    collected: list[str],
+) -> None:
+    market, deployment = world.market, world.market.deployment
+    other = TokenInfo(symbol="EURX", address=OTHER_TOKEN, decimals=6)
+    more = replace(deployment, tokens=(*deployment.tokens, other))
+    settings = market.settings.model_copy(update={"relay": market.settings.relay | rates})
+    node = Node(replace(market, deployment=more, settings=settings), monkeypatch)
+    node.chain.accrued = (100, 0)
+    await node.carry(RELAY_COLLECT, slot=7)
+    wanted = [node.chain.escrow.collect(token) for token in collected]
+    assert list(node.sender.sent.values()) == wanted
