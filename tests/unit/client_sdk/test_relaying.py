@@ -266,6 +266,36 @@ def test_when_terms_stay_open_for_long_then_the_authorization_does_not():
     assert node.asked[0][1]["authorization"]["valid_before"] == NOW + AUTHORIZATION_S
 
 
+def test_when_an_authorization_outlives_other_calls_then_it_is_waited_until_it_is_void():
+    chain = Chain()
+    terms = replace(TERMS, open_by=NOW + 3_000)
+    node = Node(chain)
+    made = relays(chain, node)
+    with pytest.raises(RelayFailed, match="did not confirm it in time"):
+        made.open(replace(AGREED, terms=terms), way(node))
+    assert made.clock.time == AUTHORIZATION_S > CALL_TIMEOUT_S
+
+
+def test_when_nodes_ask_different_fees_then_each_gets_an_authorization_over_its_own():
+    chain = Chain()
+    cheap, dear = Node(chain, states=["refused"]), Node(chain, "b", does=opens(chain))
+    carriers = Carrier(cheap.node, 700), Carrier(dear.node, 900)
+    relays(chain, cheap, dear).open(AGREED, Way(carriers))
+    for node, fee in ((cheap, 700), (dear, 900)):
+        given = node.asked[0][1]["authorization"]
+        signed = ReceiveWithAuthorization(
+            from_=RENTER.address,
+            to=ESCROW,
+            value=TERMS.cost + fee,
+            valid_after=0,
+            valid_before=given["valid_before"],
+            nonce=LEASE_ID,
+        )
+        signature = bytes.fromhex(given["signature"][2:])
+        assert recover(signed, TOKEN_DOMAIN, signature) == RENTER.address
+        assert given["relay_fee"] == str(fee)
+
+
 def test_when_the_contract_would_refuse_an_opening_then_no_node_gets_the_signature():
     chain = Chain(refusal="ListingInactive")
     node = Node(chain, does=opens(chain))
@@ -354,6 +384,25 @@ def test_when_a_reorganisation_takes_the_opening_back_then_the_node_is_looked_at
         made.open(AGREED, way(node))
 
 
+@pytest.mark.parametrize("what", ["opening", "stop"])
+def test_when_a_reorganisation_moves_a_call_to_an_earlier_block_then_it_is_still_found(what):
+    chain = Chain()
+    kinds = {
+        "opening": (Opened, {"renter": TERMS.renter, "provider": TERMS.provider, "terms": ()}),
+        "stop": (Stopped, {"stopped_at": 1}),
+    }
+
+    def does():
+        kind, values = kinds[what]
+        chain.put(kind, lease_id=LEASE_ID, **values)
+        chain.log[0] = replace(chain.log[0], block_number=chain.number - 60)
+
+    node = Node(chain, does=does)
+    made = relays(chain, node)
+    found = made.open(AGREED, way(node)) if what == "opening" else made.stop(TERMS, first=node.node)
+    assert found == b"\x01" * 32
+
+
 # Stopping and withdrawing
 
 
@@ -384,6 +433,7 @@ def test_when_nobody_stops_it_then_it_is_said_in_time():
     with pytest.raises(RelayFailed, match="did not confirm it"):
         made.stop(TERMS, first=nodes[0].node)
     assert made.clock.time <= CALL_TIMEOUT_S
+    assert [len(node.asked) for node in nodes] == [1, 1], "each once"
 
 
 def test_when_the_lease_was_stopped_before_then_nobody_is_asked():
@@ -392,6 +442,7 @@ def test_when_the_lease_was_stopped_before_then_nobody_is_asked():
     node = Node(chain)
     assert relays(chain, node).stop(TERMS, first=node.node) == b"\x01" * 32
     assert node.asked == []
+    assert chain.asked[0] == 1, "it may have been stopped long ago"
 
 
 def test_when_the_chain_stands_still_then_it_is_not_waited_for_ever():
