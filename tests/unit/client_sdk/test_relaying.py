@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
+from client_sdk.carrying import CONFIRMATIONS
 from client_sdk.chain.errors import CallReverted, ChainUnreachable
 from client_sdk.chain.signing import recover, sign, split
 from client_sdk.errors import ChainFailed, NoRelay, RelayFailed
 from client_sdk.ordering import GAS_RESERVE_WEI, Agreed
 from client_sdk.policy import Policy
+from client_sdk.protocol.addresses import address_bytes
 from client_sdk.protocol.authorizations import ReceiveWithAuthorization
 from client_sdk.protocol.consents import Stop
 from client_sdk.protocol.eip712 import Domain
@@ -83,7 +85,7 @@ class Chain:
 
     def events(self, first, last, *, topic):
         self.asked.append(first)
-        return [e for e in self.log if first <= e.block_number <= last]
+        return [e for e in self.log if first <= e.block_number <= last and topic_of(e) == topic]
 
     def put(self, kind, **values):
         place = {
@@ -93,6 +95,15 @@ class Chain:
             "log_index": 0,
         }
         self.log.append(kind(**values, **place))
+
+
+def topic_of(event):
+    """First indexed argument, as the chain files it."""
+    return (
+        event.lease_id
+        if hasattr(event, "lease_id")
+        else address_bytes(event.token).rjust(32, b"\0")
+    )
 
 
 class Node:
@@ -122,6 +133,8 @@ class Node:
             return httpx.Response(self.status, json=body)
         assert request.url.path == "/v1/relays/evt_1"
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if state == "away":
+            return httpx.Response(503)
         return httpx.Response(200, json={"state": state, "refusal": "LeaseExists"})
 
 
@@ -229,7 +242,7 @@ def test_when_a_node_opens_a_lease_then_the_chain_says_so():
     node = Node(chain, does=opens(chain))
     made = relays(chain, node)
     assert made.open(AGREED, way(node)) == b"\x01" * 32
-    assert chain.number >= chain.log[0].block_number + 2, "under enough blocks"
+    assert chain.number == chain.log[0].block_number + CONFIRMATIONS, "under enough blocks"
 
 
 def test_when_a_lease_is_opened_then_what_is_signed_is_good_for_it_alone():
@@ -403,6 +416,26 @@ def test_when_a_reorganisation_moves_a_call_to_an_earlier_block_then_it_is_still
     assert found == b"\x01" * 32
 
 
+@pytest.mark.parametrize(
+    ("block_s", "state"),
+    [(1, "away"), (9, "refused"), (50, "queued")],
+    ids=["the node's word", "the node's word against the chain's", "the wait for its block"],
+)
+def test_when_a_call_is_in_a_block_then_only_more_blocks_are_waited_for(block_s, state):
+    chain = Chain()
+    node = Node(chain, does=lambda: chain.put(Stopped, lease_id=LEASE_ID, stopped_at=1))
+    node.states = [state]
+    made = relays(chain, node)
+
+    def sleep(seconds):
+        made.clock.time += seconds
+        chain.number = 100 + int(made.clock.time) // block_s
+
+    made._carrying._sleep = sleep
+    assert made.stop(TERMS, first=node.node) == b"\x01" * 32
+    assert made.clock.time == (1 + CONFIRMATIONS) * block_s
+
+
 # Stopping and withdrawing
 
 
@@ -457,11 +490,18 @@ def test_when_the_chain_stands_still_then_it_is_not_waited_for_ever():
 def test_when_credit_is_withdrawn_then_only_the_own_withdrawal_counts():
     chain = Chain()
 
-    def pay():
-        for account, amount in ((STRANGER.address, 5), (RENTER.address, 7)):
-            chain.put(Withdrawn, token=TOKEN, account=account, to=account, amount=amount)
+    def pay(account, amount, token=TOKEN):
+        chain.put(Withdrawn, token=token, account=account, to=account, amount=amount)
 
-    node = Node(chain, does=pay)
+    pay(RENTER.address, 4)
+    chain.number += 1  # so that it is one of before
+
+    def pay_all():
+        pay(STRANGER.address, 5)
+        pay(RENTER.address, 6, token=ESCROW)
+        pay(RENTER.address, 7)
+
+    node = Node(chain, does=pay_all)
     assert relays(chain, node).withdraw(TOKEN, "k") == 7
     assert node.asked == [("/v1/relays/withdrawals", {"token": TOKEN, "key": "k"})]
 

@@ -91,6 +91,14 @@ def test_when_every_cap_is_met_then_no_rule_is_broken() -> None:
     )
 
 
+def test_when_periods_equal_the_least_window_then_no_rule_is_broken() -> None:
+    assert ORDER.broken_rule(replace(TERMS, dispute_timeout=60, commit_grace=60), CLASS) is None
+
+
+def test_when_an_order_reaches_its_moment_then_it_has_lapsed() -> None:
+    assert [ORDER.expired(now) for now in (2_999, 3_000)] == [False, True]
+
+
 @pytest.mark.parametrize(("rule", "change"), CASES)
 def test_when_a_cap_is_missed_by_one_then_its_rule_is_broken(
     rule: OrderRule, change: dict[str, Any]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from contracts.deployments import TokenInfo
+from marketplace.context import Market
+from marketplace.settings import RelayRates
 from tests.support.market import World, open_world
 
 FEE = 500
+OTHER_TOKEN = "0x" + "77" * 20
 
 
 @pytest.fixture
@@ -23,3 +28,20 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         all_relays_per_hour=7,
     ) as opened:
         yield opened
+
+
+@pytest.fixture
+def with_another_token(world: World) -> Callable[[RelayRates | None], Market]:
+    """The node, had it another token, too, that it carries calls in for these rates."""
+
+    def make(rates: RelayRates | None) -> Market:
+        market, deployment = world.market, world.market.deployment
+        other = TokenInfo(symbol="EURX", address=OTHER_TOKEN, decimals=6)
+        relay = market.settings.relay | ({"EURX": rates} if rates is not None else {})
+        return replace(
+            market,
+            deployment=replace(deployment, tokens=(*deployment.tokens, other)),
+            settings=market.settings.model_copy(update={"relay": relay}),
+        )
+
+    return make

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from client_sdk.chain.signing import sign
 from client_sdk.protocol.consents import Stop
 from client_sdk.protocol.terms import Terms
 from marketplace.clock import now
+from marketplace.context import Market
 from marketplace.domain.states import OutboxState
-from marketplace.errors import ConfigurationError
+from marketplace.errors import ConfigurationError, RelayRefused
 from marketplace.models import OutboxItem
 from marketplace.outbox import repository as outbox
-from marketplace.outbox.kinds import ASKED, RELAY_WITHDRAW
+from marketplace.outbox.kinds import ASKED, RELAY_COLLECT, RELAY_OPEN, RELAY_WITHDRAW
+from marketplace.relays import service
+from marketplace.relays.schemas import AuthorizationBody
+from marketplace.relays.service import Asked
+from marketplace.settings import RelayRates
 from tests.support.market import (
     OPERATOR,
     OTHER,
@@ -32,8 +38,8 @@ from tests.support.market import (
     rent,
     replaced,
 )
+from tests.unit.marketplace.relays.conftest import FEE, OTHER_TOKEN
 
-FEE = 500
 SIGNATURE = "0x" + "11" * 65
 
 
@@ -160,6 +166,34 @@ async def test_when_an_authorization_does_not_do_then_nothing_is_queued(
         assert found.all() == []
 
 
+@pytest.mark.parametrize(
+    ("field", "last", "step"),
+    # The token's own rule is `now < validBefore`, the escrow's is `now <= openBy`.
+    [("valid_before", 1_001, -1), ("open_by", 1_000, -1), ("relay_fee", (1 << 96) - 1, 1)],
+)
+async def test_when_an_opening_is_one_beyond_a_limit_then_it_is_refused(
+    world: World, field: str, last: int, step: int
+) -> None:
+    terms = await agreed(world)
+
+    def asked(value: int) -> Asked:
+        values = {"relay_fee": FEE, "valid_before": 2_000, "open_by": 2_000, field: value}
+        given = AuthorizationBody(
+            relay_fee=str(values["relay_fee"]),
+            valid_after=0,
+            valid_before=values["valid_before"],
+            signature=SIGNATURE,
+        )
+        signed = replaced(terms, open_by=values["open_by"])
+        moment = datetime.fromtimestamp(1_000, UTC)
+        caller = RENTER.address.lower()
+        return service.opening(world.market, signed, SIGNATURE, given, caller, moment)
+
+    assert asked(last).kind == RELAY_OPEN
+    with pytest.raises(RelayRefused):
+        asked(last + step)
+
+
 async def test_when_the_fee_is_too_low_then_the_node_says_what_it_asks(world: World) -> None:
     answer = await ask(world, opening(world, await agreed(world), relay_fee="0"))
     assert answer.json()["error"]["details"] == {"open_fee": "500"}
@@ -188,7 +222,15 @@ async def test_when_the_lease_is_somebody_elses_then_it_is_not_carried(
 
 async def test_when_another_token_is_named_then_it_is_not_carried(world: World) -> None:
     terms = replaced(await agreed(world), token=STRANGER.address)
-    assert (await ask(world, opening(world, terms))).json()["error"]["code"] == "relay_closed"
+    consent = Stop(lease_id=terms.lease_id(world.market.domain))
+    bodies = {
+        "openings": opening(world, terms),
+        "stops": {"terms": terms.to_json(), "signature": world.signed(consent, RENTER)},
+        "withdrawals": {"token": STRANGER.address, "key": "k"},
+    }
+    for what, body in bodies.items():
+        answer = await ask(world, body, what=what)
+        assert answer.json()["error"]["code"] == "relay_closed"
 
 
 async def test_when_a_stop_is_for_another_lease_then_it_is_refused(world: World) -> None:
@@ -197,6 +239,18 @@ async def test_when_a_stop_is_for_another_lease_then_it_is_refused(world: World)
     signature = "0x" + sign(other, world.market.domain, RENTER).hex()
     body = {"terms": terms.to_json(), "signature": signature}
     assert (await ask(world, body, what="stops")).json()["error"]["code"] == "signature_refused"
+
+
+async def test_when_a_stop_is_asked_for_again_then_it_is_the_same(world: World) -> None:
+    terms = await agreed(world)
+    consent = Stop(lease_id=terms.lease_id(world.market.domain))
+    signature = world.signed(consent, RENTER)
+    body = {"terms": terms.to_json(), "signature": signature}
+    first = (await ask(world, body, what="stops")).json()
+    await end(world, OutboxState.DONE, result={"transactions": ["0xaa"]})
+    body["signature"] = "0x" + signature[2:].upper()
+    again = (await ask(world, body, what="stops")).json()
+    assert (again["request_id"], again["state"]) == (first["request_id"], "confirmed")
 
 
 async def test_when_an_account_asks_too_often_then_it_has_to_wait(world: World) -> None:
@@ -253,6 +307,15 @@ async def test_when_a_withdrawal_has_the_same_key_then_it_is_the_same(world: Wor
     assert asked[0] == asked[1]
 
 
+def test_when_a_key_is_used_in_two_tokens_then_they_are_two_withdrawals(
+    with_another_token: Callable[[RelayRates | None], Market],
+) -> None:
+    market = with_another_token(RelayRates(open_fee=1))
+    calls = [service.withdrawal(market, token, "k", "0xaa") for token in (TOKEN, OTHER_TOKEN)]
+    assert calls[0].effect != calls[1].effect
+    assert [call.payload["token"] for call in calls] == [TOKEN, OTHER_TOKEN]
+
+
 async def test_when_a_withdrawal_is_on_its_way_then_one_under_another_key_is_refused(
     world: World,
 ) -> None:
@@ -278,6 +341,22 @@ async def test_when_a_withdrawal_has_ended_then_one_under_another_key_is_carried
     await end(world, OutboxState.DONE, result={"transactions": ["0xaa"]})
     second = (await ask(world, {"token": TOKEN, "key": "b"}, what="withdrawals")).json()
     assert first["request_id"] != second["request_id"]
+    async with world.market.database.reading() as session:
+        items = (await session.scalars(select(OutboxItem))).all()
+    # The sender's journal knows calls by it: one of the first's key would never be sent.
+    assert [item.payload["key"] for item in items] == [item.key for item in items]
+    assert len({item.key for item in items}) == 2
+
+
+async def test_when_another_account_asks_where_a_call_is_then_it_is_not_told(world: World) -> None:
+    asked = (await ask(world, {"token": TOKEN, "key": "k"}, what="withdrawals")).json()
+    async with world.market.database.writing() as session:
+        await outbox.add(session, RELAY_COLLECT, "collect", {"slot": 1}, now=now())
+        collecting = await outbox.find(session, "collect")
+        assert collecting is not None
+    for account, request_id in ((OTHER, asked["request_id"]), (RENTER, collecting.item_id)):
+        answer = await world.request(account, "GET", f"/relays/{request_id}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "relay_unknown")
 
 
 @pytest.mark.parametrize(

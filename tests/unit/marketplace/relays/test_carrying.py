@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,6 @@ from client_sdk.chain.journal import TxState
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import Call, LeaseEscrow
 from contracts.codec import decode, load_artifact
-from contracts.deployments import TokenInfo
 from marketplace.context import Market
 from marketplace.outbox.kinds import RELAY_COLLECT, RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW
 from marketplace.outbox.relay import Relay
@@ -22,9 +21,9 @@ from marketplace.outbox.service import Again, Done
 from marketplace.relays.tasks import handlers
 from marketplace.settings import RelayRates
 from tests.support.market import ESCROW, RENTER, STRANGER, TOKEN, World, rent
+from tests.unit.marketplace.relays.conftest import OTHER_TOKEN
 
 HASH = bytes([7]) * 32
-OTHER_TOKEN = "0x" + "77" * 20
 SIGNATURE = "0x" + "ab" * 32 + "cd" * 32 + "1b"
 
 
@@ -240,23 +239,19 @@ async def test_when_shares_are_worth_the_gas_then_they_are_collected(
 @pytest.mark.parametrize(
     ("rates", "collected"),
     [
-        ({}, [TOKEN]),
-        ({"EURX": RelayRates(open_fee=1)}, [TOKEN]),
-        ({"EURX": RelayRates(open_fee=1, min_collect=100)}, [TOKEN, OTHER_TOKEN]),
+        (None, [TOKEN]),
+        (RelayRates(open_fee=1), [TOKEN]),
+        (RelayRates(open_fee=1, min_collect=100), [TOKEN, OTHER_TOKEN]),
     ],
     ids=["not carried", "never collected", "collected"],
 )
 async def test_when_there_are_several_tokens_then_shares_are_collected_in_each_that_says_so(
-    world: World,
+    with_another_token: Callable[[RelayRates | None], Market],
     monkeypatch: pytest.MonkeyPatch,
-    rates: dict[str, RelayRates],
+    rates: RelayRates | None,
     collected: list[str],
 ) -> None:
-    market, deployment = world.market, world.market.deployment
-    other = TokenInfo(symbol="EURX", address=OTHER_TOKEN, decimals=6)
-    more = replace(deployment, tokens=(*deployment.tokens, other))
-    settings = market.settings.model_copy(update={"relay": market.settings.relay | rates})
-    node = Node(replace(market, deployment=more, settings=settings), monkeypatch)
+    node = Node(with_another_token(rates), monkeypatch)
     node.chain.accrued = (100, 0)
     await node.carry(RELAY_COLLECT, slot=7)
     wanted = [node.chain.escrow.collect(token) for token in collected]
