@@ -94,13 +94,15 @@ def matures_at(terms: Terms, lease: LeaseState) -> int:
 
 
 def commit_deadline(terms: Terms, lease: LeaseState) -> int:
-    """Last block time at which a commit is taken; zero when none is left."""
+    """Last block time at which a commit is taken; zero when none is left.
+
+    Of a metered lease nothing is committed.
+    """
     if lease.stopped_at:
-        made = not terms.metered and lease.committed_at > lease.stopped_at
+        made = lease.committed_at > lease.stopped_at
         return 0 if made else lease.stopped_at + terms.commit_grace
-    first = not lease.committed_at and not terms.metered
-    period = min(terms.first_commit_within, terms.max_duration) if first else terms.max_duration
-    return lease.opened_at + period + (terms.commit_grace if terms.metered else 0)
+    first = min(terms.first_commit_within, terms.max_duration)
+    return lease.opened_at + (terms.max_duration if lease.committed_at else first)
 
 
 def committable(terms: Terms, lease: LeaseState, verified: int, now: int) -> int:

@@ -27,7 +27,7 @@ from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.verification import Verification
 from client_sdk.transports import MarketNode, Timeouts
-from contracts.bindings import LeaseEscrow, LeaseStatus
+from contracts.bindings import Call, LeaseEscrow, LeaseStatus, Source, Token
 from tests.support.sdk import (
     ARBITER,
     DOMAIN,
@@ -111,13 +111,13 @@ class Sender:
     """Records what is sent."""
 
     def __init__(self, refuse: bool = False) -> None:
-        self.sent: list[tuple[str, str]] = []
+        self.sent: list[tuple[Call, str]] = []
         self.refuse = refuse
 
     def send(self, call, key):
         if self.refuse:
             raise CallReverted(call.name, "ListingInactive", {})
-        self.sent.append((call.name, key))
+        self.sent.append((call, key))
         return Receipt()
 
 
@@ -140,7 +140,11 @@ class Chain:
         return self.coins
 
     def view(self, view):
-        return self.credit if view.name == "LeaseEscrow.creditOf" else self.allowance
+        answers = {
+            self.escrow.credit_of(TOKEN, RENTER.address).data: self.credit,
+            Token(TOKEN).allowance(RENTER.address, ESCROW).data: self.allowance,
+        }
+        return answers[view.data]
 
     def lease(self, lease_id):
         return self
@@ -242,6 +246,12 @@ def test_when_an_order_is_placed_then_it_is_signed_and_bound_to_the_offer():
     assert server.posted["audit"] == {"mode": "market", "auditors": []}
 
 
+def test_when_a_least_bond_is_wanted_then_the_order_says_so():
+    server = Node(signed())
+    ordering().place(server.node, FOUND, replace(DEMAND, min_bond=20_000), Inputs())
+    assert Order.from_json(server.posted["order"]).min_bond == 20_000
+
+
 def test_when_the_terms_were_tampered_with_then_they_are_refused():
     server = Node(signed() | {"terms": replace(TERMS, price_per_segment=999).to_json()})
     with refused(server, Rule.SIGNATURE):
@@ -338,9 +348,10 @@ LEASE = AGREED.lease_id.hex()
 def test_when_a_lease_is_opened_then_the_exact_cost_is_approved_first():
     sender = Sender()
     assert ordering(sender=sender).open(AGREED) == Receipt.tx_hash
+    opening = Chain.escrow.open_from(TERMS.abi_tuple(), AGREED.signature, Source.CREDIT, 0, b"")
     assert sender.sent == [
-        ("TestToken.approve", f"approve:{LEASE}"),
-        ("LeaseEscrow.openFrom", f"open:{LEASE}"),
+        (Token(TOKEN).approve(ESCROW, TERMS.cost), f"approve:{LEASE}"),
+        (opening, f"open:{LEASE}"),
     ]
 
 
@@ -350,7 +361,7 @@ def test_when_a_lease_is_opened_then_the_exact_cost_is_approved_first():
 def test_when_a_crash_came_after_a_step_then_it_is_not_repeated(chain):
     sender = Sender()
     ordering(chain=chain, sender=sender).open(AGREED)
-    assert [name for name, _ in sender.sent] == ["LeaseEscrow.openFrom"]
+    assert [call.name for call, _ in sender.sent] == ["LeaseEscrow.openFrom"]
 
 
 def test_when_the_contract_refuses_then_nothing_was_spent():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 import pytest
@@ -71,19 +72,19 @@ def camel_case(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
-def sample(kind: str) -> Any:
-    """Any value of an ABI type."""
+def sample(kind: str, number: int = 1) -> Any:
+    """A value of an ABI type, another one for each number."""
     if kind.endswith("[]"):
-        return [sample(kind[:-2])]
+        return [sample(kind[:-2], number)]
     if kind.startswith("("):
-        return tuple(sample(part) for part in split_tuple(kind))
+        return tuple(sample(part, number + i) for i, part in enumerate(split_tuple(kind)))
     return {
-        "address": ADDRESS,
+        "address": f"0x{number:040x}",
         "bool": True,
-        "bytes": b"{}",
-        "bytes32": b"\x04" * 32,
-        "string": "text",
-    }.get(kind, 1)
+        "bytes": b"{}" * number,
+        "bytes32": bytes([number]) * 32,
+        "string": "text" * number,
+    }.get(kind, number)
 
 
 def item_of(contract: Any, method: str) -> Item:
@@ -100,7 +101,8 @@ def methods(contract: Any) -> list[str]:
 def test_when_a_method_is_called_then_it_encodes_its_function(contract: Any) -> None:
     for method in methods(contract):
         item = item_of(contract, method)
-        arguments = [sample(kind) for kind in item.inputs]
+        # No two are equal: two that change places are noticed.
+        arguments = [sample(kind, number) for number, kind in enumerate(item.inputs, start=1)]
         made = getattr(contract, method)(*arguments)
         assert made.data == item.selector + encode(item.inputs, arguments)
         assert made.to == ADDRESS
@@ -108,6 +110,19 @@ def test_when_a_method_is_called_then_it_encodes_its_function(contract: Any) -> 
         assert isinstance(made, View) is not item.mutates
         if isinstance(made, View):
             made.decode(encode(item.outputs, [sample(kind) for kind in item.outputs]))
+
+
+def test_when_a_function_takes_the_chains_own_coin_then_its_call_carries_it() -> None:
+    abi = load_artifact("LeaseEscrow").abi
+    payable = {item["name"] for item in abi if item.get("stateMutability") == "payable"}
+    carrying = set()
+    for method in methods(ESCROW):
+        item, call = item_of(ESCROW, method), getattr(ESCROW, method)
+        if "value" in inspect.signature(call).parameters:
+            arguments = [sample(kind) for kind in item.inputs]
+            assert (call(*arguments).value, call(*arguments, value=9).value) == (0, 9)
+            carrying.add(item.name)
+    assert carrying == payable
 
 
 def test_when_the_interface_grows_then_the_bindings_must_follow() -> None:

@@ -9,7 +9,7 @@ import pytest
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import Reputation
 from contracts.events import CloseCause, Closed, LateFraud, Opened, Settled
-from contracts.reputation import reputations
+from contracts.reputation import _one_more, reputations
 
 PROVIDER, TOKEN, OTHER = ("0x" + digit * 40 for digit in "234")
 WHERE: dict[str, Any] = {
@@ -112,6 +112,10 @@ def test_when_fraud_is_ruled_late_then_it_counts_beside_the_ending() -> None:
         (PROVIDER, TOKEN): Reputation(completed=1, slashed=1)
     }
     assert reputations([opened(1, bond=0), late]) == {(PROVIDER, TOKEN): Reputation()}
+
+
+def test_when_a_counter_is_full_then_it_stays_as_the_contracts_does() -> None:
+    assert [_one_more(count) for count in (2**24 - 2, 2**24 - 1)] == [2**24 - 1] * 2
 
 
 def test_when_providers_and_tokens_differ_then_each_has_its_own() -> None:

@@ -9,11 +9,20 @@ import pytest
 from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.verification import Verification
 from tests.fakes import parties
+from tests.fakes.cases import Committed
 from tests.fakes.chain import TOKEN, FakeChain
 from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import CLASS_DIGEST
 from worker_agent.errors import OrderRejected
-from worker_agent.quotes import Machine, Measured, check_manifest, check_order, make_terms
+from worker_agent.execution import Pace
+from worker_agent.quotes import (
+    Machine,
+    Measured,
+    check_manifest,
+    check_order,
+    make_terms,
+    pace_of,
+)
 
 NOW = 1_700_000_000
 GIB = 1 << 30
@@ -58,7 +67,7 @@ def test_when_all_fits_then_terms_keep_the_offers_promises(
     tmp_path: Path, chain: FakeChain, job: parties.Job
 ) -> None:
     order, _ = parties.make_order(job, offer(), chain)
-    check_order(order, offer(), NOW, 10**9, 10**9)
+    check_order(replace(order, min_bond=10**9), offer(), NOW, 10**9, order.budget)
     check_manifest(job.manifest, order, offer(), MACHINE, 3600)
     settings = parties.make_settings(tmp_path)
     terms = make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
@@ -110,6 +119,52 @@ def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
     )
     assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 1530, 160)
     assert terms.min_segment_seconds == 40
+    assert terms.first_commit_within == 600
+
+
+@pytest.mark.parametrize(("step_s", "first"), [(40.0, 600), (40.25, 603)])
+def test_when_segments_are_very_long_then_the_first_commit_waits_for_three_and_the_start(
+    tmp_path: Path, chain: FakeChain, job: parties.Job, step_s: float, first: int
+) -> None:
+    slow = Measured(step_s=step_s, boundary_s=0.0, state_bytes=1000)
+    order, _ = parties.make_order(job, offer(), chain)
+    settings = parties.make_settings(tmp_path)
+    terms = make_terms(order, offer(), job.manifest, slow, settings, NOW, 10**12)
+    assert terms.first_commit_within == first
+
+
+def test_when_a_lease_is_short_then_its_first_commit_is_due_within_it(
+    tmp_path: Path, chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain, max_duration_s=60)
+    settings = parties.make_settings(tmp_path)
+    terms = make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
+    assert (terms.max_duration, terms.first_commit_within) == (60, 60)
+
+
+def test_when_an_order_wants_less_than_the_whole_job_then_no_more_is_sold(
+    tmp_path: Path, chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain, segments=3)
+    settings = parties.make_settings(tmp_path)
+    terms = make_terms(order, offer(), job.manifest, MEASURED, settings, NOW, 10**12)
+    assert (terms.segments, terms.bond) == (3, 6_750)
+
+
+def test_when_a_renter_holds_less_than_its_budget_then_the_order_is_declined(
+    chain: FakeChain, job: parties.Job
+) -> None:
+    order, _ = parties.make_order(job, offer(), chain)
+    with pytest.raises(OrderRejected, match="less than the budget") as refused:
+        check_order(order, offer(), NOW, 10**9, order.budget - 1)
+    assert refused.value.code == "unfunded"
+
+
+def test_when_a_program_takes_longer_than_it_said_in_its_probe_then_it_gets_a_bounded_time() -> (
+    None
+):
+    record = Committed.make().record(probe_s=20.0, segment_s=8.0)
+    assert pace_of(record, 1.5) == Pace(setup_s=60 + 3 * 20, segment_s=12)
 
 
 def test_when_the_job_is_metered_then_there_is_neither_window_nor_bond(
@@ -122,6 +177,7 @@ def test_when_the_job_is_metered_then_there_is_neither_window_nor_bond(
         order, offer(), job.manifest, MEASURED, parties.make_settings(tmp_path), NOW, 0
     )
     assert (terms.window, terms.bond, terms.price_per_segment) == (0, 0, 1000)
+    assert terms.dispute_timeout == parties.make_settings(tmp_path).dispute_timeout_s
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,21 @@ def test_when_a_job_was_delivered_then_only_the_next_checkpoint_follows(tmp_path
     assert puts == [f"PUT /v1/artifacts/{then['checkpoint']}"]
 
 
+def test_when_a_job_goes_to_a_second_market_or_another_job_to_this_one_then_each_is_delivered(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    third = FakeMarket(bench.home.chain, url="http://third.test")
+    first = bench.deliver()
+    again = bench.redelivery.deliver(bench.record, bench.store, third.connect("0x1"), None)
+    assert first["manifest"] in bench.other.artifacts
+    assert again.manifest in third.artifacts
+    sibling = replace(bench.record, lease_id="0x" + "99" * 32, job_key="22" * 32)
+    client = bench.markets[bench.other.url]
+    other = bench.redelivery.deliver(sibling, bench.store, client, None)
+    assert other.manifest != first["manifest"], "sealed with a key of its own"
+
+
 @pytest.mark.parametrize("damage", ["code", "data", "gone"])
 def test_when_the_own_copy_is_damaged_then_it_is_not_delivered(tmp_path: Path, damage: str) -> None:
     bench = Bench(tmp_path)
@@ -137,6 +153,9 @@ def test_when_the_orders_market_is_not_used_any_more_then_a_job_without_wheels_i
 def test_when_it_is_the_orders_market_then_wheels_stay_where_they_are(tmp_path: Path) -> None:
     bench = Bench(tmp_path, wheels=True)
     home = bench.markets[bench.home.url]
+    bench.home.requests.clear()
     delivered = bench.redelivery.deliver(bench.record, bench.store, home, None)
+    wheels = bench.job.artifacts["extra"]["wheels"]
+    assert not [request for request in bench.home.requests if request.endswith(wheels)]
     assert delivered.extra == bench.job.artifacts["extra"]
     assert delivered.manifest != bench.job.artifacts["manifest"]

@@ -66,6 +66,7 @@ NONE = Move(MoveKind.NONE)
         (Lease(), 3, 1010, False, Move(MoveKind.COMMIT, 3)),
         (Lease(), 3, 1005, False, Move(MoveKind.COMMIT, 2)),
         (Lease(), 3, 1001, False, NONE),
+        (Lease(), 3, 1001, True, NONE),
         # At most one commit a window, while the job runs.
         (Lease(0, 3, 1000, 1010), 5, 1029, False, NONE),
         (Lease(0, 3, 1000, 1010), 5, 1030, False, Move(MoveKind.COMMIT, 5)),
@@ -82,9 +83,11 @@ NONE = Move(MoveKind.NONE)
         (Lease(0, 3, 1000, 1010, 1020), 5, 1025, False, NONE),
         (Lease(0, 3, 1000, 1010, 1020), 5, 1031, False, Move(MoveKind.COMMIT, 5)),
         (Lease(0, 3, 1000, 1010, 1020), 5, 1025, True, Move(MoveKind.COMMIT, 5)),
+        (Lease(0, 3, 1000, 1020, 1020), 5, 1025, True, Move(MoveKind.COMMIT, 5)),
         (Lease(0, 5, 1000, 1025, 1020), 6, 1030, True, NONE),
         (Lease(0, 5, 1000, 1025, 1020), 6, 1045, True, Move(MoveKind.CLOSE)),
         # Deadlines: the first commit, and the end of the lease.
+        (Lease(), 3, 1100, False, Move(MoveKind.COMMIT, 3)),
         (Lease(), 3, 1101, False, NONE),
         (Lease(3, 3, 1000, 1050), 5, 1501, False, NONE),
         (Lease(3, 3, 1000, 1050), 5, 1501, True, Move(MoveKind.CLOSE)),
@@ -95,6 +98,34 @@ def test_when_a_lease_stands_so_then_this_is_sent(
     lease: Lease, verified: int, now: int, ended: bool, expected: Move
 ) -> None:
     assert decide(lease, verified, now, ended=ended) == expected
+
+
+@pytest.mark.parametrize(("now", "kind"), [(1500, MoveKind.COMMIT), (1501, MoveKind.NONE)])
+def test_when_the_first_commit_may_take_longer_than_the_lease_then_the_lease_ends_it(
+    now: int, kind: MoveKind
+) -> None:
+    facts = Facts(verified=3, ended=False, now=now)
+    assert next_move(terms(first_commit_within=600), Lease(), facts).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (1050, Move(MoveKind.SETTLE)),
+        (1059, Move(MoveKind.SETTLE)),
+        (1060, Move(MoveKind.COMMIT, 2)),
+    ],
+)
+def test_when_the_last_segment_is_too_fast_for_the_contract_then_the_lease_stays_open_for_it(
+    now: int, expected: Move
+) -> None:
+    slow = terms(min_segment_seconds=30)
+    facts = Facts(verified=2, ended=True, now=now)
+    assert next_move(slow, Lease(0, 1, 1000, 1030), facts) == expected
+
+
+def test_when_a_lease_is_stopped_then_the_segment_that_was_running_counts() -> None:
+    assert committable(terms(), Lease(stopped_at=1010), 9, 1030) == 6
 
 
 @pytest.mark.parametrize("ended", [False, True])
