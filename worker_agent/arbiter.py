@@ -3,8 +3,10 @@
 One run goes on from the handed-over checkpoint, the other runs from the job's start. Code that
 carries state outside its checkpoints, or that is not deterministic, makes the two differ: then
 nothing is proven against the provider and the ruling is honest. Fraud needs two runs that agree
-with each other and not with the commit. What cannot be fetched from any market until shortly before
-the ruling's time ends is attested as not retrievable: unpaid, and nobody is slashed for it.
+with each other and not with the commit. They run one after the other, so that neither takes the
+other's memory; what fails is run again, and what fails again is no ground for any ruling, unless
+the code itself ends both runs in the same way. What cannot be fetched from any market until shortly
+before the ruling's time ends is attested as not retrievable: unpaid, and nobody is slashed for it.
 
 A ruling covers all committed segments, so an honest one waits until each segment that was
 challenged, or whose data were demanded, was found right. One decision is sent for a dispute, never
@@ -21,9 +23,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.journal import TxState
@@ -37,6 +40,7 @@ from worker_agent.errors import (
     BadOpening,
     JobFailed,
     MarketRefused,
+    ProviderFault,
     Withheld,
     WorkerError,
 )
@@ -45,13 +49,14 @@ from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import CheckpointUnusable
+from worker_agent.replay import CheckpointUnusable, ReplayCancelled
 
 log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
 _DECISION: Final = "decision"
 _SENT: Final = frozenset({TxState.SENT, TxState.MINED, TxState.CONFIRMED})
 
+T = TypeVar("T")
 Result = SegmentRecord | WorkerError
 Pair = tuple[SegmentRecord, SegmentRecord | None]
 """Result of a run from the start, and of a second one from its own checkpoint where needed."""
@@ -79,7 +84,7 @@ class Dispute:
 
 
 class Runs:
-    """The two runs of one case, side by side."""
+    """The two runs of one case, one after the other."""
 
     def __init__(self, resumed: Future[SegmentRecord], whole: Future[Pair]) -> None:
         self.resumed = resumed
@@ -97,6 +102,7 @@ class Arbiter(Examiner):
         super().__init__(context, jobs, hardware_class)
         self._runs: dict[str, Runs] = {}
         self._deciding = threading.Lock()
+        self._repeating = threading.Lock()
         self._disputes: dict[bytes, Dispute] = {}
 
     def step(self, market: Market, case: Case) -> None:
@@ -146,19 +152,38 @@ class Arbiter(Examiner):
         return known
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:
+        resumed = in_thread(lambda: self._twice(case, lambda: self._resumed(case, inputs)))
         control = Control()
-        whole = in_thread(lambda: self.run_whole(case, inputs, "whole", control))
-        if case.audit.segment == 0:
-            resumed = in_thread(lambda: self.run_again(case, inputs, "resumed"))
-        else:
-            resumed = in_thread(lambda: self._resumed(case, inputs))
-        runs = Runs(resumed, whole)
+
+        def run_whole() -> Pair:
+            # It waits for the machine, but not for the opening: that would let the provider choose
+            # how much time is left.
+            wait([resumed])
+            if control.cancelled:
+                raise ReplayCancelled(control.cancelled)
+            return self._twice(case, lambda: self.run_whole(case, inputs, "whole", control))
+
+        runs = Runs(resumed, in_thread(run_whole))
         runs.control = control
         return runs
 
+    def _twice(self, case: Case, run: Callable[[], T]) -> T:
+        """Run, and once more after a failure: it may be this machine's, and not the job's.
+
+        One at a time is repeated, since what failed may have been short of memory.
+        """
+        try:
+            return run()
+        except ReplayCancelled:
+            raise
+        except (JobFailed, ProviderFault) as error:
+            log.warning("%s: a run fails here and is repeated: %s", case.short, error)
+        with self._repeating:
+            return run()
+
     def _resumed(self, case: Case, inputs: CaseInputs) -> SegmentRecord:
         record = self.run_again(case, inputs, "resumed")
-        if record.first_step != inputs.first_step:
+        if case.audit.segment > 0 and record.first_step != inputs.first_step:
             raise CheckpointUnusable("the state claims another place in the job than its opening")
         return record
 
@@ -307,9 +332,16 @@ def judge(
         if first.same_work(second):
             return True, "two runs agree with each other and not with the commit"
         return False, "two own runs differ: the job cannot be replayed"
-    if any(isinstance(run, JobFailed) for run in (resumed, whole, third)):
-        return False, "the job fails here: nothing is proven against the provider"
+    if _fail_alike(resumed, whole):
+        return False, "the code itself ends both runs alike: nothing is proven"
     return None, "this machine could not run the segment twice"
+
+
+def _fail_alike(first: Result, second: Result) -> bool:
+    """Whether the renter's code ended both runs by itself, in the same way."""
+    if not (isinstance(first, JobFailed) and isinstance(second, JobFailed)):
+        return False
+    return first.exit_code is not None and first.exit_code == second.exit_code
 
 
 def pair_of(future: Future[Pair]) -> tuple[Result, Result | None]:

@@ -241,9 +241,10 @@ def _periods(
 ) -> dict[str, int]:
     """Periods that leave time for segments of this length, and are no shorter than our own."""
     first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
-    # The arbiter runs the job from its start, beside the challenged segment alone. It can be
+    # The arbiter runs the challenged segment, then the job from its start, and in the worst case
+    # that segment once more. It can be
     # pointed at a lower segment in half of its time, and has the other half for that one.
-    whole = 2 * (math.ceil(1.5 * segments * segment_s) + _RULING_SPARE_S)
+    whole = 2 * (math.ceil(max(1.5 * segments, segments + 2) * segment_s) + _RULING_SPARE_S)
     return {
         # An audit executes a segment twice in the worst case.
         "window": 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10),

@@ -12,20 +12,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from client_sdk.protocol.canonical import parse_json
 from client_sdk.protocol.errors import MessageError
 from client_sdk.protocol.records import MAX_RECORD_BYTES, SegmentRecord
 from worker_agent.checkpoints import RECORD_NAME, checkpoint_hash
 from worker_agent.errors import BadCheckpoint, JobFailed, ProviderFault
-from worker_agent.execution import Control, OutcomeKind, follow
+from worker_agent.execution import Control, Outcome, OutcomeKind, follow
 from worker_agent.inputs import JobInputs
 from worker_agent.jobs import Jobs, Work
-from worker_agent.runtime.exits import ExitCode
+from worker_agent.runtime.exits import KIND_OF, ErrorKind, ExitCode
 from worker_agent.runtime.task import Mode
 from worker_agent.sandbox.errors import ControlClosed, SandboxError
 from worker_agent.store import LeaseStore
+
+_OWN_CODES: Final = {code for code, kind in KIND_OF.items() if kind is ErrorKind.JOB}
+_MEMORY_WORDS: Final = ("out of memory", "outofmemory", "memoryerror", "cannot allocate memory")
 
 
 class CheckpointUnusable(BadCheckpoint):
@@ -91,9 +94,9 @@ def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
     CheckpointUnusable
         The runtime cannot resume from the checkpoint.
     JobFailed
-        The renter's code failed.
+        The renter's code ended by itself, and not for want of memory.
     ProviderFault
-        This machine failed, or the replay was cancelled.
+        This machine failed, a limit or a signal ended the program, or the replay was cancelled.
     """
     store = LeaseStore(request.folder)
     work = Work(
@@ -138,9 +141,19 @@ def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
         return _read(taken[-1], request)
     if outcome.code == ExitCode.BAD_CHECKPOINT:
         raise CheckpointUnusable(outcome.text)
-    if outcome.kind is OutcomeKind.JOB_FAILED:
+    if _by_itself(outcome):
         raise JobFailed(outcome.text, outcome.code)
     raise ProviderFault(f"the replay gave no segment: {outcome.kind}: {outcome.text}")
+
+
+def _by_itself(outcome: Outcome) -> bool:
+    """Whether the renter's code ended the run, as far as it can be told from outside.
+
+    A lack of memory can be this machine's, whoever reports it.
+    """
+    text = outcome.text.lower()
+    own = outcome.kind is OutcomeKind.JOB_FAILED and outcome.code in _OWN_CODES
+    return own and not any(word in text for word in _MEMORY_WORDS)
 
 
 def replay_whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -77,9 +78,12 @@ def differing(lease: Committed, byte: int) -> Run:
         (1, 2, None, False),  # the job cannot be replayed
         (2, 1, 1, True),  # the run from a false checkpoint does not count
         (1, 1, 2, False),
-        ("job", 1, None, False),  # one run alone proves nothing
-        (1, "job", None, False),
-        ("job", "job", None, False),
+        ("job", 1, None, None),  # neither fraud nor innocence
+        (1, "job", None, None),
+        ("job", "job", None, False),  # the code itself ends alike
+        ("job", "exit", None, None),
+        ("machine", "job", None, None),
+        ("checkpoint", 1, "job", None),
         (1, "machine", None, None),
         ("machine", "machine", None, None),
         ("checkpoint", 1, "machine", None),
@@ -98,6 +102,7 @@ def test_when_the_runs_end_so_then_the_ruling_is_this(
             return lease.records[SEGMENT]
         errors = {
             "job": JobFailed("raised", 80),
+            "exit": JobFailed("exited", 83),
             "machine": ProviderFault("no memory"),
             "checkpoint": CheckpointUnusable("torn"),
         }
@@ -132,6 +137,55 @@ def test_when_there_is_no_ruling_then_nothing_is_sent(lease: Committed, make: Ma
     arbiter = make(resumed=ProviderFault("no memory"), whole=ProviderFault("no memory"))
     arbiter.step(arbiter.at, case_of(lease))
     assert (lease.rulings, lease.row["outcome"]) == ([], None)
+
+
+@pytest.mark.parametrize("error", [JobFailed("raised", 80), ProviderFault("no memory")])
+def test_when_a_run_fails_on_this_machine_then_it_is_repeated_and_no_cheat_is_acquitted(
+    lease: Committed, make: Make, error: Exception
+) -> None:
+    arbiter = make(resumed=differing(lease, 1), whole=error)
+    arbiter.step(arbiter.at, case_of(lease))
+    assert (lease.rulings, arbiter.runs) == ([], ["resumed", "whole", "whole"])
+
+
+def test_when_the_repeated_run_succeeds_then_it_is_ruled_by(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arbiter = make(resumed=differing(lease, 1), whole=differing(lease, 1))
+    give, failed = arbiter.give, set[str]()
+
+    def give_later(name: str) -> Any:
+        if name not in failed:
+            failed.add(name)
+            raise ProviderFault("no memory")
+        return give(name)
+
+    monkeypatch.setattr(arbiter, "give", give_later)
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [True]
+
+
+def test_when_the_first_run_still_goes_then_the_whole_one_has_not_begun(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arbiter = make(resumed=differing(lease, 1), whole=differing(lease, 1))
+    order: list[str] = []
+
+    def give(name: str) -> Any:
+        order.append(f"{name} begins")
+        order.append(f"{name} ends")
+        return arbiter.results[name]
+
+    begun: list[Any] = []
+    monkeypatch.setattr(arbiter, "give", give)
+    monkeypatch.setattr("worker_agent.arbiter.in_thread", lambda run: begun.append(run) or Future())
+    with ThreadPoolExecutor(1) as pool:
+        runs = arbiter._new_runs(case_of(lease), arbiter.inputs(arbiter.at, case_of(lease)))
+        later = pool.submit(begun[1])
+        assert order == []
+        runs.resumed.set_result(begun[0]())
+        later.result(timeout=20)
+    assert order == ["resumed begins", "resumed ends", "whole begins", "whole ends"]
 
 
 def test_when_the_checkpoint_claims_another_place_then_a_third_run_decides(

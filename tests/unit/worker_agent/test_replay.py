@@ -13,8 +13,10 @@ from tests.fakes import parties
 from tests.fakes.chain import FakeChain
 from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import Behaviour, FakeSandbox
+from worker_agent import replay as replays
 from worker_agent.arbiter import judge
-from worker_agent.execution import Control
+from worker_agent.errors import JobFailed, ProviderFault
+from worker_agent.execution import Control, Outcome, OutcomeKind
 from worker_agent.inputs import JobInputs
 from worker_agent.jobs import Jobs
 from worker_agent.replay import Replay, replay, replay_whole
@@ -137,3 +139,30 @@ def test_when_a_job_runs_then_its_environment_is_not_the_workers(
     assert "WORKER_SECRET" not in spec.env
     # The manifest asks for no GPU.
     assert spec.gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "error"),
+    [
+        (80, "ValueError: nan", JobFailed),
+        (83, "sys.exit(3)", JobFailed),
+        (80, "torch.OutOfMemoryError: CUDA out of memory", ProviderFault),
+        (80, "RuntimeError: CUDA error: out of memory", ProviderFault),
+        (80, "MemoryError", ProviderFault),
+        (137, "the program died of signal 9", ProviderFault),
+        (73, "the output folder is full", ProviderFault),
+        (None, "the program ran into its time limit", ProviderFault),
+    ],
+)
+def test_when_a_replay_ends_early_then_only_what_the_code_did_itself_is_its_failure(
+    inputs: JobInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int | None,
+    text: str,
+    error: type[Exception],
+) -> None:
+    outcome = Outcome(OutcomeKind.JOB_FAILED, text, code)
+    monkeypatch.setattr(replays, "follow", lambda *_args, **_options: outcome)
+    with pytest.raises(error):
+        replay(Jobs(FakeSandbox()), task_of(inputs, tmp_path / "run", 0), Control())
