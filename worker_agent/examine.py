@@ -51,6 +51,7 @@ T = TypeVar("T")
 _REGISTER_S: Final = 600.0
 _KEY_LIFETIME_S: Final = 24 * 3600
 _MAX_CASES: Final = 4
+_START_S: Final = 60.0
 
 
 class Examiner(ABC):
@@ -218,19 +219,24 @@ class Examiner(ABC):
 
     def _replay_of(self, case: Case, inputs: CaseInputs, name: str, from_start: bool) -> Replay:
         audit = case.audit
+        first = 0 if from_start else audit.segment
         return Replay(
             inputs=inputs.job,
             lease_id=audit.lease_id,
             seed=inputs.seed,
             clock_s=case.history.terms.open_by,
             max_segments=case.history.terms.segments,
-            start_segment=0 if from_start else audit.segment,
+            start_segment=first,
             segment=audit.segment,
             resume=None if from_start else inputs.checkpoint,
             folder=self.context.folder("audits") / f"{audit.audit_id}-{name}",
-            limit_s=self.limit_s(case),
+            limit_s=min(self.limit_s(case), self._longest_s(audit.segment - first + 1)),
             max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
         )
+
+    def _longest_s(self, num_segments: int) -> float:
+        """Longest run of so many segments: the other sides' terms alone would allow months."""
+        return _START_S + num_segments * self.context.settings.max_segment_s
 
     def forget(self, audit_id: str) -> None:
         """Drop what is left of a case's cancelled runs."""

@@ -120,7 +120,8 @@ class WorkerSettings:
     """Times its measured duration that each segment may take, over all segments of an attempt; then
     the job is stopped, since the price comes from what was measured."""
     max_segment_s: int = 3600
-    """Longest segment, as measured: what a job that fails late costs this worker at most."""
+    """Longest segment, as measured: what a job that fails late costs this worker at most.
+    Auditor and arbiter: longest time for each segment of a re-execution."""
     loss_allowance_s: int = 600
     """Time in failed segments that one renter may cost this worker within a day."""
     upload_limit_s: float = 600.0

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -406,3 +407,18 @@ def test_when_a_dispute_is_over_then_nothing_of_it_is_kept(lease: Committed, mak
     assert [ruled.fraud for ruled in lease.rulings] == [False]
     arbiter.step(arbiter.at, case_of(lease))
     assert arbiter._disputes == {}
+
+
+@pytest.mark.parametrize(("from_start", "num_segments"), [(False, 1), (True, SEGMENT + 1)])
+def test_when_the_terms_give_months_then_a_run_still_has_only_the_time_of_its_segments(
+    tmp_path: Path, from_start: bool, num_segments: int
+) -> None:
+    lease = Committed.make(dispute_timeout=90 * 86_400)
+    arbiter = ScriptedArbiter(tmp_path / "patient", lease, {})
+    case = case_of(lease)
+    manifest = SimpleNamespace(disk_bytes=1)
+    inputs: Any = SimpleNamespace(job=None, seed=0, checkpoint=None, manifest=manifest)
+    request = arbiter._replay_of(case, inputs, "run", from_start)
+    arbiter.close()
+    arbiter.context.journal.close()
+    assert request.limit_s == 60 + num_segments * arbiter.context.settings.max_segment_s
