@@ -199,8 +199,9 @@ class LeaseEscrow(Contract):
         """Dispute that the segment's checkpoint can be fetched; `value` as in `challenge`."""
         return self._call("demandData", terms, segment, value=value)
 
-    def rule(self, terms: TermsTuple, fraud: bool, good_segments: int) -> Call:
-        return self._call("rule", terms, fraud, good_segments)
+    def rule(self, terms: TermsTuple, fraud: bool, segment: int) -> Call:
+        """`segment` is the first wrong one when fraud, else the lowest disputed one."""
+        return self._call("rule", terms, fraud, segment)
 
     def attest_unretrievable(self, terms: TermsTuple, good_segments: int) -> Call:
         """The arbiter's word that checkpoints from `good_segments` on cannot be fetched."""

@@ -19,10 +19,10 @@ class ArbiterQuorum(Contract):
     _artifact_name = "ArbiterQuorum"
 
     def rule(
-        self, terms: TermsTuple, fraud: bool, good_segments: int, signatures: Sequence[bytes]
+        self, terms: TermsTuple, fraud: bool, segment: int, signatures: Sequence[bytes]
     ) -> Call:
         """`signatures` ascending by signer."""
-        return self._call("rule", terms, fraud, good_segments, list(signatures))
+        return self._call("rule", terms, fraud, segment, list(signatures))
 
     def rule_late(self, terms: TermsTuple, good_segments: int, signatures: Sequence[bytes]) -> Call:
         """Fraud on a closed lease; signed as a verdict with a `disputed_at` of zero."""
@@ -49,9 +49,9 @@ class ArbiterQuorum(Contract):
         return self._call("slashAuditor", *arguments)
 
     def verdict_digest(
-        self, lease_id: bytes, root: bytes, disputed_at: int, fraud: bool, good_segments: int
+        self, lease_id: bytes, root: bytes, disputed_at: int, fraud: bool, segment: int
     ) -> View[bytes]:
-        arguments = (lease_id, root, disputed_at, fraud, good_segments)
+        arguments = (lease_id, root, disputed_at, fraud, segment)
         return self._view("verdictDigest", *arguments, build=bytes)
 
     def retrieval_digest(

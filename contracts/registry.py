@@ -270,7 +270,7 @@ class VerdictGiven(Event):
     root: bytes
     disputed_at: int
     fraud: bool
-    good_segments: int
+    segment: int
     judges: tuple[str, ...]
 
 

@@ -257,12 +257,12 @@ class Arbiter(Examiner):
             return
         if not fraud and not self._all_right(dispute, case, view.lowest_segment):
             return
-        lease = chain.lease(audit.lease_id)
-        good = lease.paid if fraud else lease.pending
+        # Honest: a lower challenge in front of the ruling makes it fail, and is looked at next.
+        segment = chain.lease(audit.lease_id).paid if fraud else view.lowest_segment
         word = "FRAUD" if fraud else "honest"
-        log.warning("%s: ruling %s, good segments %d: %s", case.short, word, good, why)
-        call = chain.escrow.rule(terms.abi_tuple(), fraud, good)
-        if not self._decide(dispute, case, call, f"{word}:{good}"):
+        log.warning("%s: ruling %s, segment %d: %s", case.short, word, segment, why)
+        call = chain.escrow.rule(terms.abi_tuple(), fraud, segment)
+        if not self._decide(dispute, case, call, f"{word}:{segment}"):
             return
         try:
             give_outcome(market, audit.audit_id, not fraud, {"ruling": word, "reason": why})

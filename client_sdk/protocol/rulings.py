@@ -22,7 +22,7 @@ class Verdict(Typed):
     """
 
     EIP712_TYPE: ClassVar[str] = (
-        "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 goodSegments)"
+        "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 segment)"
     )
     SCHEMA: ClassVar[str] = "gridlease/verdict/1"
 
@@ -30,8 +30,8 @@ class Verdict(Typed):
     root: bytes
     disputed_at: int
     fraud: bool
-    good_segments: int
-    """Index of the first wrong segment when fraud; else the number of committed segments."""
+    segment: int
+    """Index of the first wrong one when fraud; else of the lowest disputed one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,8 @@ REGISTRY_FAULTS: Final = (
     Fault("a quorum has a least bond", "if (minBond_ == 0) revert MinBondMissing();", "", _QUORUM),
     Fault(
         "a verdict is for one dispute",
-        "abi.encode(VERDICT_TYPEHASH, leaseId, root, disputedAt, fraud, goodSegments)",
-        "abi.encode(VERDICT_TYPEHASH, leaseId, root, uint40(0), fraud, goodSegments)",
+        "abi.encode(VERDICT_TYPEHASH, leaseId, root, disputedAt, fraud, segment)",
+        "abi.encode(VERDICT_TYPEHASH, leaseId, root, uint40(0), fraud, segment)",
         _QUORUM,
     ),
     Fault(
@@ -209,21 +209,21 @@ ESCROW_FAULTS: Final = (
         _RULE,
     ),
     Fault(
-        "honest covers all pending segments",
-        ": goodSegments == lease.pending;",
-        ": goodSegments <= lease.pending;",
+        "an honest ruling has seen the lowest challenge",
+        "if (segment != dispute.lowestSegment)",
+        "if (segment < dispute.lowestSegment)",
         _RULE_BOUNDS,
     ),
     Fault(
         "fraud covers a pending segment",
-        "&& goodSegments < lease.pending",
-        "&& goodSegments <= lease.pending",
+        "if (segment < lease.paid || segment >= lease.pending) {\n                revert",
+        "if (segment < lease.paid || segment > lease.pending) {\n                revert",
         _RULE_BOUNDS,
     ),
     Fault(
         "paid segments are final",
-        "? lease.paid <= goodSegments",
-        "? lease.paid <= goodSegments + 1",
+        "if (segment < lease.paid || segment >= lease.pending) {\n                revert",
+        "if (segment + 1 < lease.paid || segment >= lease.pending) {\n                revert",
         _RULE_BOUNDS,
     ),
     Fault("an honest ruling moves the opening", "lease.openedAt += frozen;", "", _RULE),
@@ -268,8 +268,8 @@ ESCROW_FAULTS: Final = (
     ),
     Fault(
         "a challenge names a pending segment",
-        "segment >= lease.pending",
-        "segment > lease.pending",
+        "|| segment >= lease.pending) {\n            revert",
+        "|| segment > lease.pending) {\n            revert",
         _CHALLENGE,
     ),
     Fault(

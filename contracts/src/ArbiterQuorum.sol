@@ -14,7 +14,7 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     uint256 private constant MAX_JUDGES = 32;
 
     bytes32 private constant VERDICT_TYPEHASH = keccak256(
-        "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 goodSegments)"
+        "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 segment)"
     );
     bytes32 private constant RETRIEVAL_TYPEHASH = keccak256(
         "Retrieval(bytes32 leaseId,bytes32 root,uint40 committedAt,uint16 goodSegments)"
@@ -69,19 +69,19 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
     function rule(
         IEscrowTypes.Terms calldata terms,
         bool fraud,
-        uint16 goodSegments,
+        uint16 segment,
         bytes[] calldata signatures
     ) external {
         bytes32 leaseId = _leaseId(terms);
         IEscrowTypes.Dispute memory dispute = ILeaseEscrow(escrow).disputeOf(leaseId);
         if (dispute.disputedAt == 0) revert NotDisputed(leaseId);
         bytes32 root = ILeaseEscrow(escrow).leaseOf(leaseId).root;
-        bytes32 digest = verdictDigest(leaseId, root, dispute.disputedAt, fraud, goodSegments);
+        bytes32 digest = verdictDigest(leaseId, root, dispute.disputedAt, fraud, segment);
         address[] memory signers = _signers(digest, signatures);
         _refuseParties(signers, terms);
         _refuseChallengers(signers, dispute);
-        emit VerdictGiven(leaseId, root, dispute.disputedAt, fraud, goodSegments, signers);
-        ILeaseEscrow(escrow).rule(terms, fraud, goodSegments);
+        emit VerdictGiven(leaseId, root, dispute.disputedAt, fraud, segment, signers);
+        ILeaseEscrow(escrow).rule(terms, fraud, segment);
     }
 
     /// @inheritdoc IArbiterQuorum
@@ -161,10 +161,10 @@ contract ArbiterQuorum is IArbiterQuorum, EIP712 {
         bytes32 root,
         uint40 disputedAt,
         bool fraud,
-        uint16 goodSegments
+        uint16 segment
     ) public view returns (bytes32) {
         return _hashTypedDataV4(
-            keccak256(abi.encode(VERDICT_TYPEHASH, leaseId, root, disputedAt, fraud, goodSegments))
+            keccak256(abi.encode(VERDICT_TYPEHASH, leaseId, root, disputedAt, fraud, segment))
         );
     }
 

@@ -124,7 +124,7 @@ contract ArbiterQuorumTest is RegistryTest {
 
     function test_rule_whenHonestByAllThree_goesOn() external {
         (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
-        quorum.rule(terms, false, 3, _signatures(_verdict(id, false, 3), 0, 3));
+        quorum.rule(terms, false, 2, _signatures(_verdict(id, false, 2), 0, 3));
         vm.assertTrue(_status(id) == IEscrowTypes.LeaseStatus.Active, "active");
         vm.assertEq(_credits().provider, CHALLENGE_BOND / 2, "half of the challenger's bond");
     }
@@ -222,6 +222,18 @@ contract ArbiterQuorumTest is RegistryTest {
         vm.revertToState(state);
     }
 
+    /// @dev Also one whose key the listing has changed since: it signed the terms.
+    function test_rule_withTheOperatorOfTheTermsAsJudge_reverts() external {
+        _quorumOf(OPERATOR_KEY);
+        (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
+        vm.prank(PROVIDER);
+        escrow.setOperator(listingId, STRANGER);
+        bytes[] memory signatures = new bytes[](1);
+        signatures[0] = _signature(OPERATOR_KEY, _verdict(id, true, 0));
+        vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, operator));
+        quorum.rule(terms, true, 0, signatures);
+    }
+
     function test_rule_withTheProviderAsJudge_reverts() external {
         uint256 key = 0xd44;
         _quorumOf(key);
@@ -249,7 +261,7 @@ contract ArbiterQuorumTest is RegistryTest {
         vm.expectPartialRevert(IArbiterQuorum.NotJudge.selector);
         this.ruleAlone(terms, true, 0, signatures[0]);
         vm.expectPartialRevert(IArbiterQuorum.NotJudge.selector);
-        this.ruleAlone(terms, false, 3, signatures[0]);
+        this.ruleAlone(terms, false, 2, signatures[0]);
     }
 
     /// @dev One signature twice: it recovers to some account that is no judge, and that is told
@@ -267,12 +279,12 @@ contract ArbiterQuorumTest is RegistryTest {
 
     function test_rule_withTheVerdictOfAnEarlierDispute_reverts() external {
         (IEscrowTypes.Terms memory terms, bytes32 id) = _disputedBefore(CHALLENGER);
-        bytes[] memory signatures = _signatures(_verdict(id, false, 3), 0, 2);
-        quorum.rule(terms, false, 3, signatures);
+        bytes[] memory signatures = _signatures(_verdict(id, false, 2), 0, 2);
+        quorum.rule(terms, false, 2, signatures);
         vm.warp(START + 80);
         _challenge(CHALLENGER, terms, 0);
         vm.expectPartialRevert(IArbiterQuorum.NotJudge.selector);
-        this.ruleAlone(terms, false, 3, signatures[0]);
+        this.ruleAlone(terms, false, 2, signatures[0]);
     }
 
     function test_digests_areThoseOfTheStandard(bytes32 id, bytes32 root, uint40 time, uint16 good)
@@ -280,7 +292,7 @@ contract ArbiterQuorumTest is RegistryTest {
         view
     {
         bytes32 kind = keccak256(
-            "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 goodSegments)"
+            "Verdict(bytes32 leaseId,bytes32 root,uint40 disputedAt,bool fraud,uint16 segment)"
         );
         vm.assertEq(
             quorum.verdictDigest(id, root, time, true, good),

@@ -139,7 +139,7 @@ contract ConsentsTest is EscrowTest {
         vm.assertEq(token.balanceOf(_signer), before - CHALLENGE_BOND, "bond");
         vm.assertEq(escrow.disputeOf(leaseId).challenger, _signer, "challenger");
         // The arbiter finds nothing; the same consent must not cost a second bond.
-        _rule(terms, false, 3);
+        _ruleHonest(terms);
         bytes32 digest = _consentDigest(leaseId, 1, IEscrowTypes.Source.Allowance);
         vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.ConsentUsed.selector, _signer, digest));
         vm.prank(STRANGER);

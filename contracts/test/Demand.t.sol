@@ -131,7 +131,7 @@ contract DemandTest is EscrowTest {
         emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, 0, PRICE);
         _expectEmit();
         emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, PRICE);
-        _rule(terms, false, 4);
+        _rule(terms, false, 2);
         Credits memory expected;
         (expected.challenger, expected.auditPool) = (PRICE, PRICE);
         _assertCredits(expected);
@@ -147,7 +147,7 @@ contract DemandTest is EscrowTest {
         emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
         _expectEmit();
         emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, PRICE);
-        _rule(terms, false, 4);
+        _rule(terms, false, 1);
         Credits memory expected;
         (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
         expected.challenger = PRICE;
@@ -161,7 +161,7 @@ contract DemandTest is EscrowTest {
         emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
         _expectEmit();
         emit IEscrowTypes.BondReturned(leaseId, OTHER, PRICE);
-        _rule(terms, false, 4);
+        _rule(terms, false, 1);
         Credits memory expected;
         (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
         expected.other = PRICE;
@@ -172,14 +172,14 @@ contract DemandTest is EscrowTest {
     function test_rule_givenDemandBeforeAChallengeAndHonest_splitsTheChallenge() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _demanded();
         _demand(OTHER, terms, 1);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         _challenge(CHALLENGER, terms, 3);
         _challenge(OTHER, terms, 2);
         _expectEmit();
         emit IEscrowTypes.Ruled(
             leaseId, CHALLENGER, false, 4, 0, 0, CHALLENGE_BOND, CHALLENGE_BOND
         );
-        _rule(terms, false, 4);
+        _rule(terms, false, 2);
     }
 
     function test_attestUnretrievable_givenDemand_returnsItsBond() external {

@@ -184,7 +184,7 @@ contract GasTest is ConsentTest {
         escrow.challenge(terms, 1);
         _measure("challenge, pointing lower");
         vm.prank(ARBITER);
-        escrow.rule(terms, false, 4);
+        escrow.rule(terms, false, 1);
         _measure("rule, honest");
         vm.prank(CHALLENGER);
         escrow.challenge(terms, 3);

@@ -93,6 +93,22 @@ contract HostileAccountsTest is ConsentTest {
         }
     }
 
+    /// @dev Nor does it end a lease that is open by a report of a failed probe.
+    function test_rejectMachine_givenAHostileOperator_isRefused() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes32 leaseId = _open(terms);
+        bytes memory call = abi.encodeCall(escrow.rejectMachine, (terms, bytes32(uint256(1)), ""));
+        for (uint256 n = 0; n < NUM_HOSTILE; ++n) {
+            address signer = _hostileSigner(n);
+            vm.prank(PROVIDER);
+            escrow.setOperator(listingId, signer);
+            vm.prank(STRANGER);
+            (bool done,) = address(escrow).call{gas: ENOUGH_GAS}(call);
+            vm.assertTrue(!done, "refused");
+        }
+        vm.assertTrue(escrow.leaseOf(leaseId).status == IEscrowTypes.LeaseStatus.Active, "goes on");
+    }
+
     // --------------------------------------------------------------------------------- receivers
 
     // A4 #29

@@ -9,7 +9,8 @@ import {vm} from "./utils/Vm.sol";
 // ├── given a lease that is not disputed: it should revert
 // ├── when the caller is not the arbiter of the terms: it should revert
 // ├── when the arbiter's time is over: it should revert
-// ├── when the number of good segments does not fit the verdict: it should revert
+// ├── when fraud is ruled on a segment that does not wait for its window: it should revert
+// ├── when honest, and another segment than the lowest disputed one is named: it should revert
 // ├── when fraud
 // │   ├── it should pay the good segments, slash the whole bond, refund the rest, close
 // │   ├── it should return all challengers' bonds and reward the first with a tenth at most
@@ -26,7 +27,7 @@ contract RuleTest is EscrowTest {
     function test_rule_givenActiveLease_reverts() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
         _expectNotDisputed(leaseId, IEscrowTypes.LeaseStatus.Active);
-        _rule(terms, false, 2);
+        _rule(terms, false, 1);
     }
 
     function test_rule_givenClosedLease_reverts() external {
@@ -65,16 +66,17 @@ contract RuleTest is EscrowTest {
         _rule(terms, true, 0);
     }
 
-    function test_rule_whenGoodSegmentsDoNotFit_reverts(bool fraud, uint16 good) external {
+    function test_rule_whenTheSegmentDoesNotFit_reverts(bool fraud, uint16 segment) external {
         (IEscrowTypes.Terms memory terms,) = _committed(2);
         vm.warp(START + 50 + WINDOW);
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
-        vm.assume(fraud ? good < 2 || good >= 4 : good != 4);
-        vm.expectRevert(
-            abi.encodeWithSelector(IEscrowTypes.GoodSegmentsOutOfRange.selector, good, 2, 4)
-        );
-        _rule(terms, fraud, good);
+        vm.assume(fraud ? segment < 2 || segment >= 4 : segment != 3);
+        bytes memory refusal = fraud
+            ? abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, segment, 2, 4)
+            : abi.encodeWithSelector(IEscrowTypes.NotLowestSegment.selector, segment, 3);
+        vm.expectRevert(refusal);
+        _rule(terms, fraud, segment);
     }
 
     // ------------------------------------------------------------------------------------- fraud
@@ -185,7 +187,7 @@ contract RuleTest is EscrowTest {
         emit IEscrowTypes.Ruled(
             leaseId, CHALLENGER, false, 4, 0, 0, CHALLENGE_BOND, CHALLENGE_BOND
         );
-        _rule(terms, false, 4);
+        _rule(terms, false, 1);
         Credits memory expected;
         (expected.provider, expected.auditPool) = (CHALLENGE_BOND, CHALLENGE_BOND);
         _assertCredits(expected);
@@ -214,7 +216,7 @@ contract RuleTest is EscrowTest {
         uint256 before = _wealth(PROVIDER);
         _challenge(PROVIDER, terms, 3);
         vm.warp(START + 50 + DISPUTE_TIMEOUT - 1);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.assertEq(_wealth(PROVIDER), before - PRICE, "half of the bond is gone");
         (, uint256 auditShares) = escrow.accruedOf(address(token));
         vm.assertEq(auditShares, PRICE, "to the audit pool");
@@ -227,7 +229,7 @@ contract RuleTest is EscrowTest {
         vm.warp(START + 50 + used);
         _challenge(CHALLENGER, terms, 0);
         vm.warp(START + 50 + used + length);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         uint256 maturesAt = START + 50 + length + WINDOW;
         vm.warp(maturesAt - 1);
         vm.expectRevert(
@@ -245,7 +247,7 @@ contract RuleTest is EscrowTest {
         _commit(terms, 4);
         _challenge(CHALLENGER, terms, 3);
         vm.warp(START + MAX_DURATION + 100);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         // Ten seconds were left when the clock stopped.
         vm.warp(START + MAX_DURATION + 110);
         _commit(terms, 5);
@@ -255,7 +257,7 @@ contract RuleTest is EscrowTest {
     function test_rule_whenHonest_allowsAnotherChallenge() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         vm.warp(START + 100);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         _challenge(OTHER, terms, 0);
         vm.assertEq(escrow.disputeOf(leaseId).challenger, OTHER, "challenger");
         _rule(terms, true, 0);
@@ -267,7 +269,7 @@ contract RuleTest is EscrowTest {
     function test_rule_givenFriendlyChallenge_leavesTheFakeOpenToOthers() external {
         (IEscrowTypes.Terms memory terms,) = _committed(4);
         _challenge(OTHER, terms, 3);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.warp(START + 50 + WINDOW - 1);
         _challenge(CHALLENGER, terms, 0);
         _rule(terms, true, 0);

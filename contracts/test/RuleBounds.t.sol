@@ -6,8 +6,8 @@ import {EscrowTest} from "./utils/EscrowTest.sol";
 import {vm} from "./utils/Vm.sol";
 
 // rule, with two segments paid and four committed
-// ├── when honest, with one segment less or more than are committed: it should revert
-// └── when fraud, with one less than are paid, or all that are committed: it should revert
+// ├── when honest, beside the lowest disputed segment: it should revert
+// └── when fraud, on the last that is paid, or the first that is not committed: it should revert
 contract RuleBoundsTest is EscrowTest {
     IEscrowTypes.Terms private _ruled;
 
@@ -20,10 +20,10 @@ contract RuleBoundsTest is EscrowTest {
         _ruled = terms;
     }
 
-    function test_rule_whenHonestBesideAllCommitted_reverts() external {
-        _expectRefused(false, 3);
-        _expectRefused(false, 5);
-        _rule(_ruled, false, 4);
+    function test_rule_whenHonestBesideTheLowest_reverts() external {
+        _expectRefused(false, 2);
+        _expectRefused(false, 4);
+        _rule(_ruled, false, 3);
     }
 
     function test_rule_whenFraudBesideThePendingOnes_reverts() external {
@@ -32,11 +32,12 @@ contract RuleBoundsTest is EscrowTest {
         _rule(_ruled, true, 2);
     }
 
-    function _expectRefused(bool fraud, uint16 good) private {
+    function _expectRefused(bool fraud, uint16 segment) private {
         IEscrowTypes.Terms memory terms = _ruled;
-        vm.expectRevert(
-            abi.encodeWithSelector(IEscrowTypes.GoodSegmentsOutOfRange.selector, good, 2, 4)
-        );
-        _rule(terms, fraud, good);
+        bytes memory refusal = fraud
+            ? abi.encodeWithSelector(IEscrowTypes.SegmentOutOfRange.selector, segment, 2, 4)
+            : abi.encodeWithSelector(IEscrowTypes.NotLowestSegment.selector, segment, 3);
+        vm.expectRevert(refusal);
+        _rule(terms, fraud, segment);
     }
 }

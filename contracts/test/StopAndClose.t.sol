@@ -108,7 +108,7 @@ contract StopAndCloseTest is EscrowTest {
         _stop(terms);
         vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Disputed, "still disputed");
         vm.warp(START + 180);
-        _rule(terms, false, 2);
+        _ruleHonest(terms);
         vm.assertEq(escrow.leaseOf(leaseId).stoppedAt, START + 180, "grace begins at the ruling");
         vm.warp(START + 180 + GRACE);
         _commit(terms, 3);

@@ -247,7 +247,7 @@ contract UnretrievableTest is EscrowTest {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(4);
         _attest(terms, 2);
         _challenge(CHALLENGER, terms, 1);
-        _rule(terms, false, 2);
+        _ruleHonest(terms);
         vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.LeaseUnretrievable.selector, leaseId));
         _commit(terms, 4);
     }

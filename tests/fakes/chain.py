@@ -393,14 +393,18 @@ class FakeChain:
         self._emit(ev.Unretrievable, call, lease_id=lease_id, good_segments=good)
 
     def _do_rule(self, sender: str, time: int, call: Call, *args: Any) -> None:
-        packed, fraud, good = args
+        packed, fraud, segment = args
         terms, lease_id, lease = self._disputed(packed, call)
         self._require(sender == terms.arbiter, call, "NotArbiter")
-        dispute = self.state.disputes.pop(lease_id)
+        dispute = self.state.disputes[lease_id]
         deadline = dispute.disputed_at + terms.dispute_timeout
         self._require(time < deadline, call, "AfterDisputeTimeout")
-        covered = lease.paid <= good < lease.pending if fraud else good == lease.pending
-        self._require(covered, call, "GoodSegmentsOutOfRange")
+        if fraud:
+            self._require(lease.paid <= segment < lease.pending, call, "SegmentOutOfRange")
+        else:
+            self._require(segment == dispute.lowest_segment, call, "NotLowestSegment")
+        del self.state.disputes[lease_id]
+        good = segment if fraud else lease.pending
         self._emit(
             ev.Ruled,
             call,

@@ -152,8 +152,8 @@ class Story:
     def attest(self, terms: Terms, good: int) -> None:
         self.do(JUDGE, self.escrow.attest_unretrievable(terms.abi_tuple(), good))
 
-    def rule(self, terms: Terms, *, fraud: bool, good: int) -> None:
-        self.do(JUDGE, self.escrow.rule(terms.abi_tuple(), fraud, good))
+    def rule(self, terms: Terms, *, fraud: bool, segment: int) -> None:
+        self.do(JUDGE, self.escrow.rule(terms.abi_tuple(), fraud, segment))
 
     def every_ending(self) -> dict[str, Terms]:
         """Open leases and end each in another way; returns their terms by name."""
@@ -204,9 +204,9 @@ class Story:
         self.challenge(leases["done"], 3)
         self.demand(leases["done"], 2)
         self.pass_time(3)
-        self.rule(leases["done"], fraud=False, good=4)
+        self.rule(leases["done"], fraud=False, segment=2)
         self.challenge(leases["fraud"], 3)
-        self.rule(leases["fraud"], fraud=True, good=3)
+        self.rule(leases["fraud"], fraud=True, segment=3)
         self.challenge(leases["timed_out"], 2)
         self.pass_time(21)
         timeout = self.escrow.timeout_dispute(leases["timed_out"].abi_tuple())

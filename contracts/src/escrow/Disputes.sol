@@ -64,7 +64,7 @@ abstract contract Disputes is Stakes {
     }
 
     /// @inheritdoc IEscrowExtension
-    function rule(Terms calldata terms, bool fraud, uint16 goodSegments)
+    function rule(Terms calldata terms, bool fraud, uint16 segment)
         external
         onlyEscrow
         nonReentrant
@@ -72,14 +72,13 @@ abstract contract Disputes is Stakes {
         (bytes32 leaseId, Progress memory lease) = _disputed(terms);
         if (msg.sender != terms.arbiter) revert NotArbiter(msg.sender, terms.arbiter);
         _checkRulingTime(terms, leaseId);
-        bool covered = fraud
-            ? lease.paid <= goodSegments && goodSegments < lease.pending
-            : goodSegments == lease.pending;
-        if (!covered) revert GoodSegmentsOutOfRange(goodSegments, lease.paid, lease.pending);
         if (fraud) {
-            _ruleFraud(leaseId, terms, lease, goodSegments);
+            if (segment < lease.paid || segment >= lease.pending) {
+                revert SegmentOutOfRange(segment, lease.paid, lease.pending);
+            }
+            _ruleFraud(leaseId, terms, lease, segment);
         } else {
-            _ruleHonest(leaseId, terms, lease);
+            _ruleHonest(leaseId, terms, lease, segment);
         }
     }
 
@@ -240,8 +239,17 @@ abstract contract Disputes is Stakes {
         _closeWithoutBond(leaseId, terms, lease, CloseCause.Fraud);
     }
 
-    function _ruleHonest(bytes32 leaseId, Terms calldata terms, Progress memory lease) private {
+    function _ruleHonest(
+        bytes32 leaseId,
+        Terms calldata terms,
+        Progress memory lease,
+        uint16 segment
+    ) private {
         Dispute memory dispute = _disputes[leaseId];
+        // A lower challenge can be in front of a ruling that does not know of it.
+        if (segment != dispute.lowestSegment) {
+            revert NotLowestSegment(segment, dispute.lowestSegment);
+        }
         // A bond is the price of two segments, so that its halves are even.
         uint256 half = challengeBond(terms) / 2;
         uint256 toProvider = dispute.isDemand ? 0 : half;

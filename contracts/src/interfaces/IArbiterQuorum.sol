@@ -27,7 +27,7 @@ interface IArbiterQuorum {
         bytes32 root,
         uint40 disputedAt,
         bool fraud,
-        uint16 goodSegments,
+        uint16 segment,
         address[] judges
     );
     /// @notice The escrow took this attestation; its own `Unretrievable` has what it does.
@@ -72,12 +72,12 @@ interface IArbiterQuorum {
 
     /// @notice Rules on the open dispute of a lease. Anybody may call.
     /// @param terms The lease's terms; this quorum is their arbiter.
-    /// @param goodSegments As in `ILeaseEscrow.rule`.
+    /// @param segment As in `ILeaseEscrow.rule`.
     /// @param signatures 65 bytes each (r, s, v) over `verdictDigest`.
     function rule(
         IEscrowTypes.Terms calldata terms,
         bool fraud,
-        uint16 goodSegments,
+        uint16 segment,
         bytes[] calldata signatures
     ) external;
 
@@ -122,7 +122,7 @@ interface IArbiterQuorum {
 
     // -------------------------------------------------------------------------------------- views
 
-    /// @notice EIP-712 digest of Verdict(leaseId, root, disputedAt, fraud, goodSegments).
+    /// @notice EIP-712 digest of Verdict(leaseId, root, disputedAt, fraud, segment).
     /// @param root The lease's root in the escrow: all commits that the verdict is about.
     /// @param disputedAt Time of the first challenge, from the escrow; zero for `ruleLate`.
     function verdictDigest(
@@ -130,7 +130,7 @@ interface IArbiterQuorum {
         bytes32 root,
         uint40 disputedAt,
         bool fraud,
-        uint16 goodSegments
+        uint16 segment
     ) external view returns (bytes32);
 
     /// @notice EIP-712 digest of Retrieval(leaseId, root, committedAt, goodSegments).

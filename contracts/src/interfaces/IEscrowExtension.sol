@@ -103,8 +103,9 @@ interface IEscrowExtension is IEscrowTypes {
     /// the bonds is said at `challenge` and `demandData`. Fraud
     /// closes the lease: good segments are paid, the bond is slashed, all else is refunded. Of the
     /// slash, the first challenger gets `challengeReward(terms)`, the renter the rest.
-    /// @param goodSegments Index of the first wrong segment, when fraud; else all of `pending`.
-    function rule(Terms calldata terms, bool fraud, uint16 goodSegments) external;
+    /// @param segment Index of the first wrong one, when fraud; else of the lowest disputed one, so
+    /// that no challenge is lost to an arbiter that has not seen it.
+    function rule(Terms calldata terms, bool fraud, uint16 segment) external;
 
     /// @notice Arbiter's word that checkpoints of committed segments cannot be fetched: these
     /// segments are not paid, nothing more can be committed, and nobody is slashed for it.

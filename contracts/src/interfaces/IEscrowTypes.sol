@@ -461,7 +461,9 @@ interface IEscrowTypes {
 
     error SegmentOutOfRange(uint16 segment, uint16 lowest, uint16 end);
     error AfterWindow(uint256 timestamp, uint256 maturesAt);
-    /// Not from `lowest` to below `end`; an honest ruling covers exactly `end`.
+    /// An honest ruling on less than what is disputed by now.
+    error NotLowestSegment(uint16 segment, uint16 lowest);
+    /// Not from `lowest` to below `end`.
     error GoodSegmentsOutOfRange(uint16 goodSegments, uint16 lowest, uint16 end);
     /// Only in the first half of the arbiter's time.
     error AfterLowerDeadline(uint256 timestamp, uint256 deadline);

@@ -24,7 +24,7 @@ contract DisputeAttacksTest is RegistryTest {
     function test_friendlyChallenge_ruledHonest_leavesTheFakeOpenToOthers() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(4);
         _challenge(ACCOMPLICE, terms, 3);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.assertEq(escrow.leaseOf(leaseId).paid, 0, "an honest ruling pays nothing");
         _challenge(CHALLENGER, terms, FAKE);
         _rule(terms, true, FAKE);
@@ -40,7 +40,7 @@ contract DisputeAttacksTest is RegistryTest {
         vm.warp(START + 50 + WINDOW - 1);
         _challenge(ACCOMPLICE, terms, 3);
         vm.warp(START + 50 + WINDOW - 2 + DISPUTE_TIMEOUT);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.expectPartialRevert(IEscrowTypes.WindowOpen.selector);
         escrow.settle(terms);
         _challenge(CHALLENGER, terms, FAKE);
@@ -60,16 +60,16 @@ contract DisputeAttacksTest is RegistryTest {
         vm.assertEq(_credits().renter, COST - half, "all from the fake on is refunded");
     }
 
-    /// @dev Naive: the arbiter may name any number of good segments, also less than what is
-    /// pending, as "honest up to here". What lies above would be settled without anybody's look.
-    function test_friendlyChallenge_ruledInPart_isNoRuling() external {
-        (IEscrowTypes.Terms memory terms,) = _disputed(4, 3);
-        for (uint16 good = 0; good < 4; ++good) {
-            vm.expectRevert(
-                abi.encodeWithSelector(IEscrowTypes.GoodSegmentsOutOfRange.selector, good, 0, 4)
-            );
-            _rule(terms, false, good);
-        }
+    /// @dev Naive: an honest ruling is about whatever is disputed when it lands. The challenge of
+    /// the fake that comes in front of it would be swept away unseen, and its bond with it.
+    function test_friendlyChallenge_ruledBeforeALowerOneWasSeen_isNoRuling() external {
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        _challenge(ACCOMPLICE, terms, 3);
+        _challenge(CHALLENGER, terms, FAKE);
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.NotLowestSegment.selector, 3, FAKE));
+        _rule(terms, false, 3);
+        _rule(terms, true, FAKE);
+        vm.assertEq(_credits().challenger, CHALLENGE_BOND, "the bond comes back");
     }
 
     // ------------------------------------------------------------------------ late lower challenge
@@ -91,7 +91,7 @@ contract DisputeAttacksTest is RegistryTest {
             _challenge(renter, terms, 0);
         }
         // The last second of the arbiter stays its own.
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.assertTrue(_status(leaseId) == IEscrowTypes.LeaseStatus.Active, "ruled honest");
     }
 
@@ -108,7 +108,7 @@ contract DisputeAttacksTest is RegistryTest {
             escrow.demandData(terms, 3);
             vm.prank(OTHER);
             escrow.demandData(terms, i % 3);
-            _rule(terms, false, 4);
+            _ruleHonest(terms);
         }
         vm.assertEq(_wealth(PROVIDER), before, "answered demands are no income");
         // An auditor that asks in vain is out of half a bond, not of all of it.
@@ -123,7 +123,7 @@ contract DisputeAttacksTest is RegistryTest {
         uint256 before = _wealth(PROVIDER);
         vm.prank(PROVIDER);
         escrow.demandData(terms, 3);
-        _rule(terms, false, 4);
+        _ruleHonest(terms);
         vm.assertEq(_wealth(PROVIDER), before - CHALLENGE_BOND / 2, "half of a bond is gone");
     }
 

@@ -168,9 +168,15 @@ abstract contract EscrowTest {
         escrow.challenge(terms, segment);
     }
 
-    function _rule(IEscrowTypes.Terms memory terms, bool fraud, uint16 goodSegments) internal {
+    function _rule(IEscrowTypes.Terms memory terms, bool fraud, uint16 segment) internal {
         vm.prank(ARBITER);
-        escrow.rule(terms, fraud, goodSegments);
+        escrow.rule(terms, fraud, segment);
+    }
+
+    /// @dev By an arbiter that has seen all that is disputed.
+    function _ruleHonest(IEscrowTypes.Terms memory terms) internal {
+        uint16 lowest = escrow.disputeOf(escrow.leaseIdOf(terms)).lowestSegment;
+        _rule(terms, false, lowest);
     }
 
     function _stop(IEscrowTypes.Terms memory terms) internal {

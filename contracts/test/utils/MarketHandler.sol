@@ -331,7 +331,9 @@ contract MarketHandler is MarketRecords {
         uint256 i = _pick(which, Wanted.Disputed);
         IEscrowTypes.Lease memory before = escrow.leaseOf(_ids[i]);
         uint16 span = before.pending - before.paid + 1;
-        good = fraud ? before.paid + good % span : before.pending;
+        good = fraud
+            ? before.paid + good % span
+            : escrow.disputeOf(_ids[i]).lowestSegment + (good == 7 ? 1 : 0);
         bytes memory data = abi.encodeCall(escrow.rule, (_terms[i], fraud, good));
         (uint256 share, bool isAnswered) = _providersShare(i);
         uint256 credit = escrow.creditOf(address(token), _terms[i].provider);

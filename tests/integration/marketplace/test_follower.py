@@ -127,7 +127,7 @@ async def test_when_blocks_are_reorganised_then_the_tables_are_those_of_the_new_
     story.settle(kept)
     story.commit(kept, 4)
     story.challenge(kept, 3)
-    story.rule(kept, fraud=True, good=3)
+    story.rule(kept, fraud=True, segment=3)
     story.attest(demanded, 1)
     await follow(node, story.chain)
     seen = await tables(node)

@@ -254,8 +254,7 @@ def test_when_the_arbiter_could_fetch_them_then_the_same_data_are_not_demanded_a
     lease.chain.mine(seconds=WINDOW_S - 4)
     case = lease.case(state=AuditState.ASSIGNED, opening=None)
     auditor.step(auditor.at, case)
-    ruled = lease.chain.escrow.rule(lease.terms.abi_tuple(), False, SEGMENTS)
-    lease.chain.execute(ruled, lease.terms.arbiter)
+    rule(lease, fraud=False)
     auditor.step(auditor.at, case)
     assert len(lease.demands) == 1, "each costs its bond"
 
@@ -293,8 +292,8 @@ def test_when_there_is_a_dispute_then_only_a_lower_segment_may_be_pointed_at(
 
 def rule(lease: Committed, *, fraud: bool) -> None:
     """The arbiter rules on the open dispute."""
-    good = 0 if fraud else SEGMENTS
-    call = lease.chain.escrow.rule(lease.terms.abi_tuple(), fraud, good)
+    lowest = lease.chain.state.disputes[lease.lease_id].lowest_segment
+    call = lease.chain.escrow.rule(lease.terms.abi_tuple(), fraud, 0 if fraud else lowest)
     lease.chain.execute(call, lease.terms.arbiter)
 
 

@@ -130,7 +130,7 @@ def test_when_a_dispute_has_ended_then_its_segments_are_disputed_no_more(end: st
     if end == "attested":
         lease.attest(1)
     elif end == "ruled":
-        lease.chain.execute(escrow.rule(terms, False, SEGMENTS), lease.terms.arbiter)
+        lease.chain.execute(escrow.rule(terms, False, 1), lease.terms.arbiter)
     else:
         lease.chain.mine(seconds=lease.terms.dispute_timeout)
         lease.chain.execute(escrow.timeout_dispute(terms), STRANGER)

@@ -42,9 +42,7 @@ def test_when_an_auditor_bonds_and_enrolls_then_the_draw_finds_it(
     assert chain.view(page) == {accounts.auditor.address: MIN_BOND}
     assert not chain.view(registry.is_bonded(quorum.address, accounts.auditor.address))
     domain = Domain(chain.deployment.chain_id, quorum.address)
-    ruling = Verdict(
-        lease_id=b"\1" * 32, root=b"\2" * 32, disputed_at=3, fraud=True, good_segments=4
-    )
+    ruling = Verdict(lease_id=b"\1" * 32, root=b"\2" * 32, disputed_at=3, fraud=True, segment=4)
     assert chain.view(quorum.verdict_digest(*ruling.abi_tuple())) == digest(ruling, domain)
     retrieval = Retrieval(lease_id=b"\1" * 32, root=b"\2" * 32, committed_at=3, good_segments=4)
     assert chain.view(quorum.retrieval_digest(*retrieval.abi_tuple())) == digest(retrieval, domain)

@@ -261,19 +261,16 @@ class Leases(Openings):
     def _check_arbiter_calls(self, caller: str, terms: Terms) -> None:
         require(caller == terms.arbiter, "NotArbiter", caller=caller, arbiter=terms.arbiter)
 
-    def rule(self, caller: str, terms: Terms, fraud: bool, good_segments: int) -> None:
+    def rule(self, caller: str, terms: Terms, fraud: bool, segment: int) -> None:
         lease, dispute = self._disputed(terms)
         self._check_arbiter_calls(caller, terms)
         deadline = self.ruling_deadline(lease)
         require(self.now < deadline, "AfterDisputeTimeout", deadline=deadline)
         if fraud:
-            covers = lease.paid <= good_segments < lease.pending
+            require(lease.paid <= segment < lease.pending, "SegmentOutOfRange")
+            self._rule_fraud(lease, dispute, segment)
         else:
-            covers = good_segments == lease.pending
-        require(covers, "GoodSegmentsOutOfRange")
-        if fraud:
-            self._rule_fraud(lease, dispute, good_segments)
-        else:
+            require(segment == dispute.lowest_segment, "NotLowestSegment")
             self._rule_honest(lease, dispute)
 
     def _rule_fraud(self, lease: Lease, dispute: Dispute, good_segments: int) -> None:

@@ -535,13 +535,13 @@ class Market(RuleBasedStateMachine):
         self, which: int, fraud: bool, above: int, off: int | None, caller: str | None
     ) -> None:
         lease = self.pick(which, is_disputed)
-        good = lease.pending
+        segment = lease.dispute.lowest_segment if lease.dispute else lease.paid
         if fraud:
-            good = lease.paid + above % max(1, lease.pending - lease.paid)
-        good = max(0, good + (off or 0))
+            segment = lease.paid + above % max(1, lease.pending - lease.paid)
+        segment = max(0, segment + (off or 0))
         sender = self.of(caller) if caller else lease.terms.arbiter
-        call = self.escrow.rule(lease.terms.abi_tuple(), fraud, good)
-        self.do(sender, call, self.model.rule, lease.terms, fraud, good)
+        call = self.escrow.rule(lease.terms.abi_tuple(), fraud, segment)
+        self.do(sender, call, self.model.rule, lease.terms, fraud, segment)
 
     @step(3, some(has_claim), which=WHICH, above=SEGMENT, off=rarely(-1, 9), caller=SOMEBODY_ELSE)
     def attest_unretrievable(
