@@ -190,7 +190,7 @@ class Story:
         return leases
 
     def _commit_and_pay(self, leases: dict[str, Terms]) -> None:
-        for name in ("done", "stopped", "fraud", "timed_out"):
+        for name in ("done", "stopped", "fraud", "timed_out", "given_up"):
             self.commit(leases[name], 2)
         self.pass_time(11)
         self.settle(leases["done"])
