@@ -274,8 +274,8 @@ ESCROW_FAULTS: Final = (
     ),
     Fault(
         "a challenge names an unpaid segment",
-        "if (segment < lease.paid || segment >= lease.pending)",
-        "if (segment >= lease.pending)",
+        "\n        if (segment < lease.paid || segment >= lease.pending)",
+        "\n        if (segment >= lease.pending)",
         _CHALLENGE,
     ),
     Fault(
