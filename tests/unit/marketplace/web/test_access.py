@@ -101,9 +101,9 @@ async def _objects(world: World) -> dict[str, str]:
 
 
 async def _relayed(world: World) -> str:
-    asked = Asked(RELAY_STOP, "stop", {"account": RENTER.address.lower()})
+    asked = Asked(RELAY_STOP, "stop", "", {"account": RENTER.address.lower()})
     async with world.market.database.writing() as session:
-        return (await relays.add(session, asked, now())).request_id
+        return (await relays.add(session, world.market, asked, now())).request_id
 
 
 def _body(world: World, method: str, route: str) -> dict[str, Any]:
