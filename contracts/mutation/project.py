@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -15,7 +16,7 @@ from contracts.mutation.faults import Fault
 
 FOLDER: Final = Path(__file__).parents[1]
 _COPIED: Final = ("src", "test", "out", "cache", "snapshots", "foundry.toml")
-_LIBRARY: Final = Path("node_modules") / "@openzeppelin"
+LIBRARY: Final = Path("node_modules") / "@openzeppelin"
 _ENVIRONMENT: Final = {
     "FOUNDRY_PROFILE": "lite",
     "FOUNDRY_DENY": "never",  # a dropped check leaves unused names behind
@@ -71,6 +72,35 @@ def locate(fault: Fault, texts: Mapping[str, str]) -> str:
     return found[0]
 
 
+def copy_files(origin: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy files and folders of a project by their paths, and the library that they need."""
+    for name in (*names, str(LIBRARY)):
+        source, copy = origin / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy)
+        else:
+            shutil.copy2(source, copy)
+
+
+@contextmanager
+def seeded(fault: Fault, folder: Path) -> Iterator[None]:
+    """Put a fault into the sources of a copy, and take it out again.
+
+    Raises
+    ------
+    MutationError
+        Its text does not occur exactly once.
+    """
+    path = folder / "src" / locate(fault, sources(folder))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(fault.text, fault.replacement), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
 class Project:
     """One copy; faults are tried in it one after the other."""
 
@@ -91,12 +121,8 @@ class Project:
         if not found:
             raise MutationError(f"forge is missing; run `npm ci` in {FOLDER.name}/ first")
         target.mkdir(parents=True)
-        for name in _COPIED:
-            if (origin / name).is_dir():
-                shutil.copytree(origin / name, target / name)
-            elif (origin / name).exists():
-                shutil.copy2(origin / name, target / name)
-        shutil.copytree(origin / _LIBRARY, target / _LIBRARY)
+        # What forge makes is missing before its first run.
+        copy_files(origin, target, [name for name in _COPIED if (origin / name).exists()])
         return cls(target, [str(found[0])])
 
     def check_clean(self, faults: Iterable[Fault]) -> None:
@@ -124,18 +150,12 @@ class Project:
             With the fault, the contracts do not compile.
         """
         started = time.monotonic()
-        name = locate(fault, sources(self.folder))
-        path = self.folder / "src" / name
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(fault.text, fault.replacement), encoding="utf-8")
-        try:
+        with seeded(fault, self.folder):
             if not self._passes("build"):
                 raise MutationError(f"the fault {fault.breaks!r} does not compile")
             by, killed = fault.tests, not self._passes("test", "--match-path", fault.tests)
             if not killed:
                 by, killed = "all tests", not self._passes("test", *_NO_GAS)
-        finally:
-            path.write_text(text, encoding="utf-8")
         return Outcome(fault, killed, by, time.monotonic() - started)
 
     def _passes(self, command: str, *options: str) -> bool:

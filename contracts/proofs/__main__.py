@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from contracts.mutation.project import MutationError
+from contracts.mutation.project import FOLDER, MutationError
 from contracts.proofs.faults import FAULTS, SeededFault
-from contracts.proofs.project import FOLDER, Project, ProofError
+from contracts.proofs.project import Project, ProofError
 
 TOOLS: Final = FOLDER.parent / ".venv-proofs" / "bin"
 

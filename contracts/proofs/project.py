@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from contracts.mutation.faults import Fault
-from contracts.mutation.project import locate, sources
+from contracts.mutation.project import FOLDER, LIBRARY, copy_files, seeded
 
-FOLDER: Final = Path(__file__).parents[1]
 PROOFS: Final = Path("test") / "symbolic"
-_COPIED: Final = ("src", "test/symbolic", "test/utils/Interfaces.sol", "test/utils/Vm.sol")
-_LIBRARY: Final = Path("node_modules") / "@openzeppelin"
+_COPIED: Final = (
+    *("src", "test/symbolic", "test/utils/Interfaces.sol", "test/utils/Vm.sol"),
+    "foundry.toml",
+)
 _CHECK: Final = re.compile(r"\bfunction\s+(check_\w+)\s*\(")
 _LOOP_BOUND: Final = 100
 """Far above every loop of the proofs; reaching it fails the proof."""
@@ -75,16 +75,9 @@ class Project:
         """
         if not (tools / "halmos").exists():
             raise ProofError(f"halmos is not in {tools}; run `make proofs`, which installs it")
-        if not (FOLDER / _LIBRARY).is_dir():
+        if not (FOLDER / LIBRARY).is_dir():
             raise ProofError(f"the library is missing; run `npm ci` in {FOLDER.name}/ first")
-        for name in (*_COPIED, "foundry.toml"):
-            origin, copy = FOLDER / name, target / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if origin.is_dir():
-                shutil.copytree(origin, copy)
-            else:
-                shutil.copy2(origin, copy)
-        shutil.copytree(FOLDER / _LIBRARY, target / _LIBRARY)
+        copy_files(FOLDER, target, _COPIED)
         return cls(target, tools, say)
 
     def checks(self) -> set[str]:
@@ -124,27 +117,20 @@ class Project:
         MutationError
             Its text does not occur exactly once.
         """
-        path = self.folder / "src" / locate(fault, sources(self.folder))
         ranges = self.folder / PROOFS / "SymbolicTest.sol"
-        before = {file: file.read_text(encoding="utf-8") for file in (path, ranges)}
-        path.write_text(before[path].replace(fault.text, fault.replacement), encoding="utf-8")
-        ranges.write_text(_SHARE.sub(r"\1 = 0;", before[ranges]), encoding="utf-8")
-        try:
-            yield
-        finally:
-            for file, text in before.items():
-                file.write_text(text, encoding="utf-8")
+        text = ranges.read_text(encoding="utf-8")
+        with seeded(fault, self.folder):
+            ranges.write_text(_SHARE.sub(r"\1 = 0;", text), encoding="utf-8")
+            try:
+                yield
+            finally:
+                ranges.write_text(text, encoding="utf-8")
 
     def _halmos(self, *options: str) -> str:
         solver = [str(self._tools / "python"), str(Path(__file__).with_name("solver.py"))]
         arguments = [
-            *(
-                str(self._tools / "halmos"),
-                "--root",
-                str(self.folder),
-                "--no-status",
-                "--early-exit",
-            ),
+            *(str(self._tools / "halmos"), "--root", str(self.folder)),
+            *("--no-status", "--early-exit"),
             *("--loop", str(_LOOP_BOUND), "--solver-command", shlex.join(solver)),
             *("--solver-timeout-branching", _BRANCH_TIMEOUT),
             *("--solver-timeout-assertion", _QUERY_TIMEOUT),

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from contracts.mutation.faults import Fault
-from contracts.mutation.project import locate, sources
+from contracts.mutation.project import FOLDER, locate, sources
 from contracts.proofs import __main__ as proofs
 from contracts.proofs.faults import FAULTS, SeededFault
-from contracts.proofs.project import FOLDER, PROOFS, Project, ProofError
+from contracts.proofs.project import PROOFS, Project, ProofError
 
 SEEDED = SeededFault(
     Fault("sums are right", "a + b", "a - b", "test/symbolic"), ("check_sum", "check_rest")
