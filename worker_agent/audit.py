@@ -6,9 +6,9 @@ paid or the lease closed: a dispute that cannot be pointed at the segment is wai
 honest ruling lets the window go on, and only then can the segment be challenged. Neither a restart
 nor a market that ends or hides its row changes that; the market is told of the mismatch at once.
 
-Where inputs or opening are withheld until shortly before the window
-closes, the auditor demands the data on chain, with the same bond: whoever withholds them, provider
-or market, unverified work is then not paid unless the arbiter can fetch them.
+Where inputs or opening are withheld until shortly before the window closes, the auditor demands the
+data on chain, with the same bond: whoever withholds them, provider or market, unverified work is
+then not paid unless the arbiter can fetch them.
 """
 
 from __future__ import annotations

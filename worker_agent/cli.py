@@ -20,7 +20,6 @@ import typer
 from client_sdk.chain.errors import ChainError
 from client_sdk.chain.wallet import load_key_file, new_key, save_key_file
 from client_sdk.protocol.canonical import to_hex
-from client_sdk.protocol.money import format_amount
 from worker_agent.errors import NetworkFailed, SettingsError, WorkerError
 from worker_agent.settings import SCHEMA, Role, WorkerSettings, load_settings
 
@@ -105,7 +104,7 @@ def check(config: ConfigOption = Path("worker.json"), as_json: JsonOption = Fals
     with told():
         findings = check_all(load_settings(config))
     if as_json:
-        typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+        _print_json([finding.to_json() for finding in findings])
     else:
         for finding in findings:
             mark = "ok  " if finding.ok else "FAIL"
@@ -143,7 +142,7 @@ def status(config: ConfigOption = Path("worker.json"), as_json: JsonOption = Fal
     with told():
         found = read_status(load_settings(config))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        _print_json(found)
         return
     typer.echo(f"role      {found['role']}")
     typer.echo(f"running   {'yes' if found['running'] else 'no'}")
@@ -181,7 +180,7 @@ def earnings(config: ConfigOption = Path("worker.json"), as_json: JsonOption = F
     with told():
         found = read_earnings(load_settings(config))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        _print_json(found)
         return
     for name, value in found.items():
         typer.echo(f"{name:<12} {value}")
@@ -214,7 +213,7 @@ def unbond(
 
     with _acting(config) as context:
         started = exits.unbond(context, amount)
-        shown = _shown(context, started.unbonding)
+        shown = exits.shown(context, started.unbonding)
     if as_json:
         unbonding, claimable = str(started.unbonding), started.claimable_at
         _print_json(
@@ -232,7 +231,7 @@ def claim_unbond(config: ConfigOption = Path("worker.json"), as_json: JsonOption
 
     with _acting(config) as context:
         amount = exits.claim_unbond(context)
-        shown = _shown(context, amount)
+        shown = exits.shown(context, amount)
     if as_json:
         _print_json({"amount": str(amount)})
         return
@@ -247,7 +246,7 @@ def withdraw(config: ConfigOption = Path("worker.json"), as_json: JsonOption = F
 
     with _acting(config) as context:
         amount = exits.withdraw(context)
-        shown, owner = _shown(context, amount), context.provider
+        shown, owner = exits.shown(context, amount), context.provider
     if as_json:
         _print_json({"amount": str(amount), "to": owner})
         return
@@ -267,11 +266,7 @@ def _acting(config: Path) -> Iterator[Context]:
             context.close()
 
 
-def _shown(context: Context, amount: int) -> str:
-    return f"{format_amount(amount, context.token.decimals)} {context.token.symbol}"
-
-
-def _print_json(value: dict[str, Any]) -> None:
+def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 

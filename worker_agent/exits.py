@@ -85,14 +85,14 @@ def unbond(context: Context, text: str) -> Unbonding:
     amount = stake.free if text == ALL else _amount(context, text)
     if not 0 < amount <= stake.free:
         raise NotPossible(
-            f"at most {_shown(context, stake.free)} can be unbonded now; live leases hold"
-            f" {_shown(context, stake.locked)}"
+            f"at most {shown(context, stake.free)} can be unbonded now; live leases hold"
+            f" {shown(context, stake.locked)}"
         )
     wanted = _amount(context, context.settings.stake)
     stays = stake.total - stake.unbonding - amount
     if stays < wanted and not draining(context.journal):
         raise NotPossible(
-            f"the worker keeps a stake of {_shown(context, wanted)} and would stake again:"
+            f"the worker keeps a stake of {shown(context, wanted)} and would stake again:"
             f" {_DRAIN}, or lower `stake` in its file and start it anew"
         )
     call = context.chain.escrow.unbond(token.address, amount)
@@ -175,5 +175,6 @@ def _amount(context: Context, text: str) -> int:
         raise SettingsError(str(error)) from error
 
 
-def _shown(context: Context, amount: int) -> str:
+def shown(context: Context, amount: int) -> str:
+    """An amount of the worker's token, for people."""
     return f"{format_amount(amount, context.token.decimals)} {context.token.symbol}"

@@ -242,8 +242,8 @@ def _periods(
     """Periods that leave time for segments of this length, and are no shorter than our own."""
     first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
     # The arbiter runs the challenged segment, then the job from its start, and in the worst case
-    # that segment once more. It can be
-    # pointed at a lower segment in half of its time, and has the other half for that one.
+    # that segment once more. It can be pointed at a lower segment in half of its time, and has the
+    # other half for that one.
     whole = 2 * (math.ceil(max(1.5 * segments, segments + 2) * segment_s) + _RULING_SPARE_S)
     return {
         # An audit executes a segment twice in the worst case.
