@@ -143,29 +143,17 @@ contract DemandTest is EscrowTest {
     function test_rule_givenChallengeBelowADemandAndHonest_splitsEachByItsClaim() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _demanded();
         _challenge(OTHER, terms, 1);
-        _expectEmit();
-        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
-        _expectEmit();
-        emit IEscrowTypes.BondReturned(leaseId, CHALLENGER, PRICE);
-        _rule(terms, false, 1);
         Credits memory expected;
-        (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
         expected.challenger = PRICE;
-        _assertCredits(expected);
+        _assertSplitByClaim(terms, leaseId, CHALLENGER, expected);
     }
 
     function test_rule_givenDemandBelowAChallengeAndHonest_splitsEachByItsClaim() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 2);
         _demand(OTHER, terms, 1);
-        _expectEmit();
-        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
-        _expectEmit();
-        emit IEscrowTypes.BondReturned(leaseId, OTHER, PRICE);
-        _rule(terms, false, 1);
         Credits memory expected;
-        (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
         expected.other = PRICE;
-        _assertCredits(expected);
+        _assertSplitByClaim(terms, leaseId, OTHER, expected);
     }
 
     /// @dev What a demand was is forgotten with its dispute.
@@ -209,6 +197,23 @@ contract DemandTest is EscrowTest {
     // ------------------------------------------------------------------------------------- tools
 
     /// @dev Four committed, and the checkpoint of segment 2 demanded at START + 70.
+    /// @dev Rules honest on one challenge and one demand, whichever is lower.
+    /// @param expected What the demander has then; the rest is the same for both.
+    function _assertSplitByClaim(
+        IEscrowTypes.Terms memory terms,
+        bytes32 leaseId,
+        address demander,
+        Credits memory expected
+    ) private {
+        _expectEmit();
+        emit IEscrowTypes.Ruled(leaseId, CHALLENGER, false, 4, 0, 0, PRICE, CHALLENGE_BOND);
+        _expectEmit();
+        emit IEscrowTypes.BondReturned(leaseId, demander, PRICE);
+        _rule(terms, false, 1);
+        (expected.provider, expected.auditPool) = (PRICE, CHALLENGE_BOND);
+        _assertCredits(expected);
+    }
+
     function _demanded() private returns (IEscrowTypes.Terms memory terms, bytes32 leaseId) {
         (terms, leaseId) = _committed(4);
         vm.warp(START + 70);

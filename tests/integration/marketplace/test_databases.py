@@ -34,6 +34,14 @@ def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
     return postgres() if kind == "postgres" else f"sqlite+aiosqlite:///{tmp_path}/market.db"
 
 
+async def _created(url: str) -> Database:
+    """An empty database with the tables of the models."""
+    database = Database(url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    return database
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_when_a_database_is_migrated_then_its_schema_is_that_of_the_models(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
@@ -73,9 +81,7 @@ def test_when_a_database_is_migrated_then_its_schema_is_that_of_the_models(
 async def test_when_many_claim_one_item_then_one_of_them_has_it(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    database = Database(_url(kind, tmp_path, postgres))
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    database = await _created(_url(kind, tmp_path, postgres))
     moment = now()
     async with database.writing() as session:
         await repository.add(session, "test", "once", {}, now=moment)
@@ -103,9 +109,7 @@ async def test_when_many_claim_one_item_then_one_of_them_has_it(
 async def test_when_many_uploads_start_at_once_then_no_limit_is_passed(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    database = Database(_url(kind, tmp_path, postgres))
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    database = await _created(_url(kind, tmp_path, postgres))
     slots = make_settings(tmp_path, max_account_uploads=3)
     room = make_settings(tmp_path, max_account_uploads=99, max_account_bytes=1_000)
 
@@ -127,9 +131,7 @@ async def test_when_many_uploads_start_at_once_then_no_limit_is_passed(
 async def test_when_artifacts_are_collected_then_only_the_unneeded_ones_go(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    database = Database(_url(kind, tmp_path, postgres))
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    database = await _created(_url(kind, tmp_path, postgres))
     old, new, moment = "1" * 64, "2" * 64, now()
     async with database.writing() as session:
         for digest, age_s in ((old, 3_600), (new, 0)):
@@ -151,9 +153,7 @@ async def test_when_artifacts_are_collected_then_only_the_unneeded_ones_go(
 async def test_when_many_ask_for_calls_at_once_then_each_effect_has_one_and_no_limit_is_passed(
     kind: str, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    database = Database(_url(kind, tmp_path, postgres))
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    database = await _created(_url(kind, tmp_path, postgres))
     market: Any = SimpleNamespace(settings=make_settings(tmp_path, all_relays_per_hour=3))
 
     async def ask(lease: int, number: int) -> str | None:
