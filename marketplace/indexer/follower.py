@@ -26,6 +26,7 @@ from marketplace.indexer import repository
 from marketplace.indexer.decode import to_record
 from marketplace.indexer.service import RULINGS, Changes, apply_events, rewind
 from marketplace.jobs import service as jobs
+from marketplace.leases import relay
 from marketplace.offers import service as offers
 from marketplace.receipts import service as receipts
 
@@ -214,6 +215,7 @@ class Follower:
     async def _follow(self, session: AsyncSession, changes: Changes, moment: datetime) -> None:
         await offers.follow_chain(session, self._market.scope, changes)
         await jobs.follow_chain(session, self._market.scope, changes.leases, moment)
+        await relay.follow_chain(session, self._market.scope, changes.leases)
 
     async def _confirm(
         self, session: AsyncSession, before: int, confirmed: int, moment: datetime

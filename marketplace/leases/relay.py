@@ -1,70 +1,104 @@
 """What is due on the chain and nobody did: settling, closing, ending overdue disputes.
 
 The parties may do all of it themselves; the node does it a little later, so that nobody's money
-waits for somebody who went away.
+waits for somebody who went away. Each lease's row says when to look at it next, so those that wait
+for a later time, or stay due whatever is sent for them, stand in no other lease's way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.states import LeaseState
 from marketplace.context import Market
 from marketplace.domain.ledger import LeaseFacts, closable_after, matures_at
-from marketplace.indexer.repository import cursor, facts_of
+from marketplace.indexer import repository as chain_rows
 from marketplace.models import Lease
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
+from marketplace.scope import Scope
 
 MAX_AT_ONCE = 500
+RETRY_AFTER = timedelta(days=1)
+"""When to look again at a lease for which everything possible was ordered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transaction that anybody may send from a moment on, by the chain's clock."""
+
+    at: datetime
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+
+
+async def follow_chain(session: AsyncSession, scope: Scope, lease_ids: Collection[str]) -> None:
+    """Look at leases that changed when something is due on them next."""
+    for lease_id in lease_ids:
+        lease = await chain_rows.lease(session, scope, lease_id)
+        steps = due(lease) if lease else []
+        # Not through the row's object: what `order_due` wrote since it was read must be overwritten
+        # by the same moment as well.
+        await session.execute(
+            update(Lease)
+            .where(*scope.of(Lease), Lease.lease_id == lease_id)
+            .values(due_at=steps[0].at if steps else None)
+        )
 
 
 async def order_due(session: AsyncSession, market: Market, now: datetime) -> int:
     """Order the relayed transactions that are due by the chain's clock; return how many leases."""
-    position = await cursor(session, market.scope)
+    position = await chain_rows.cursor(session, market.scope)
     if position is None or market.settings.relayer_key_file is None:
         return 0
+    latest = position.head_at - timedelta(seconds=market.settings.relay_grace_s)
     rows = await session.scalars(
         select(Lease)
-        .where(*market.scope.of(Lease), Lease.state != LeaseState.CLOSED)
-        .order_by(Lease.opened_block)
+        .where(*market.scope.of(Lease), Lease.due_at <= latest)
+        .order_by(Lease.due_at)
         .limit(MAX_AT_ONCE)
+        .with_for_update(skip_locked=True)
     )
     num_due = 0
-    latest = position.head_at - timedelta(seconds=market.settings.relay_grace_s)
     for row in rows:
-        for kind, key, payload in due(facts_of(LeaseFacts, row), latest):
-            await outbox.add(session, kind, key, payload, now=now)
+        steps = due(chain_rows.facts_of(LeaseFacts, row))
+        possible = [step for step in steps if step.at <= latest]
+        for step in possible[-1:]:
+            await outbox.add(session, step.kind, step.key, step.payload, now=now)
             num_due += 1
+        later = [step.at for step in steps[len(possible) :]]
+        row.due_at = min(later, default=latest + RETRY_AFTER)
     return num_due
 
 
-def due(lease: LeaseFacts, latest: datetime) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name what is due on a lease: kind, key and payload of the outbox item.
-
-    Parameters
-    ----------
-    latest
-        Chain time by which something must have been possible to count as due.
+def due(lease: LeaseFacts) -> list[Step]:
+    """Name what a lease is waiting for as it stands, in order of time; the last one possible is
+    what to send.
     """
-    payload = {"lease_id": lease.lease_id}
-    state = f"{lease.lease_id}:{lease.paid_segments}:{lease.pending_segments}"
+    if lease.state is LeaseState.CLOSED:
+        return []
     if lease.state is LeaseState.DISPUTED:
+        assert lease.disputed_at is not None, "a dispute has a beginning"
         timeout = timedelta(seconds=int(lease.terms["dispute_timeout"]))
-        if lease.disputed_at is not None and lease.disputed_at + timeout <= latest:
-            moment = int(lease.disputed_at.timestamp())
-            yield RELAY_TIMEOUT, f"{RELAY_TIMEOUT}:{state}:{moment}", payload
-        return
+        return [_step(lease, RELAY_TIMEOUT, lease.disputed_at + timeout)]
     mature = matures_at(lease)
-    if mature is not None and mature > latest:
-        return  # nobody can close over an open window
-    end = closable_after(lease)
-    if end < latest:
-        yield RELAY_CLOSE, f"{RELAY_CLOSE}:{state}:{int(end.timestamp())}", payload
-    elif mature is not None:
-        yield RELAY_SETTLE, f"{RELAY_SETTLE}:{state}:{int(mature.timestamp())}", payload
+    # The contract closes *after* that time, and counts whole seconds.
+    closing = closable_after(lease) + timedelta(seconds=1)
+    if mature is None:
+        return [_step(lease, RELAY_CLOSE, closing)]
+    if mature < closing:
+        return [_step(lease, RELAY_SETTLE, mature), _step(lease, RELAY_CLOSE, closing)]
+    return [_step(lease, RELAY_CLOSE, mature)]  # nobody can close over an open window
+
+
+def _step(lease: LeaseFacts, kind: str, at: datetime) -> Step:
+    state = f"{lease.lease_id}:{lease.paid_segments}:{lease.pending_segments}"
+    key = f"{kind}:{state}:{int(at.timestamp())}"
+    return Step(at, kind, key, {"lease_id": lease.lease_id})

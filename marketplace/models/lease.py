@@ -20,6 +20,7 @@ class Lease(OfChain, Base):
         Index(None, "chain_id", "contract", "provider"),
         Index(None, "chain_id", "contract", "operator"),
         Index(None, "chain_id", "contract", "state"),
+        Index(None, "chain_id", "contract", "due_at"),
     )
 
     lease_id: Mapped[str] = mapped_column(String(66), primary_key=True)
@@ -43,6 +44,8 @@ class Lease(OfChain, Base):
     committed_at: Mapped[datetime | None]
     stopped_at: Mapped[datetime | None]
     disputed_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    """Chain time at which the node looks again at what nobody did; none once it is closed."""
     closed_block: Mapped[int | None] = mapped_column(BigInteger())
     closed_at: Mapped[datetime | None]
     closed_tx: Mapped[Hash | None]

@@ -24,6 +24,7 @@ from marketplace.outbox.kinds import (
     FAUCET,
     RELAY_COLLECT,
     RELAY_MAINTAIN,
+    UNASKED,
 )
 from marketplace.outbox.service import Done, Handler, Outcome
 
@@ -65,7 +66,7 @@ def handler(market: Market) -> Handler:
             await repository.forget(
                 session, [CHORES, RELAY_MAINTAIN], moment - timedelta(minutes=10)
             )
-            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET, RELAY_COLLECT, *ASKED]
+            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET, RELAY_COLLECT, *ASKED, *UNASKED]
             await repository.forget(session, daily, moment - _FORGET_AFTER)
         async with market.database.writing() as session:
             due = await lease_relay.order_due(session, market, moment)

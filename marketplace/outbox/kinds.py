@@ -35,12 +35,7 @@ CHORES: Final = "chores"
 
 ASKED: Final = frozenset({RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW})
 """Calls that an account asked this node to carry for it."""
-RELAYED: Final = ASKED | {
-    RELAY_SETTLE,
-    RELAY_CLOSE,
-    RELAY_TIMEOUT,
-    RELAY_COLLECT,
-    RELAY_MAINTAIN,
-    FAUCET,
-}
+UNASKED: Final = frozenset({RELAY_SETTLE, RELAY_CLOSE, RELAY_TIMEOUT})
+"""Calls for leases whose parties did not make them."""
+RELAYED: Final = ASKED | UNASKED | {RELAY_COLLECT, RELAY_MAINTAIN, FAUCET}
 """What sends transactions: done by the process that holds the relayer's journal."""

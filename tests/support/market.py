@@ -38,6 +38,7 @@ from marketplace.domain.events import EventRecord
 from marketplace.indexer import repository as chain_rows
 from marketplace.indexer.service import Changes, apply_events
 from marketplace.jobs import service as jobs
+from marketplace.leases import relay
 from marketplace.models import Base
 from marketplace.offers import service as offers
 from marketplace.search.index import OfferIndex
@@ -151,6 +152,7 @@ class World:
             changes = await apply_events(session, self.market.scope, events)
             await offers.follow_chain(session, self.market.scope, changes)
             await jobs.follow_chain(session, self.market.scope, changes.leases, datetime.now(UTC))
+            await relay.follow_chain(session, self.market.scope, changes.leases)
         return changes
 
     async def list_machine(

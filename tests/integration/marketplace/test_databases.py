@@ -22,12 +22,14 @@ from marketplace.clock import now
 from marketplace.database import Database
 from marketplace.domain.states import OutboxState
 from marketplace.errors import ConfigurationError, QuotaExceeded, RelaysSpent, UploadsBusy
+from marketplace.indexer import repository as chain_rows
+from marketplace.leases import relay
 from marketplace.models import Base
 from marketplace.outbox import repository
 from marketplace.outbox.kinds import ASKED, RELAY_OPEN
 from marketplace.relays import service as relays
 from marketplace.settings import Settings
-from tests.support.market import make_settings
+from tests.support.market import make_settings, open_world, rent
 
 
 def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
@@ -185,3 +187,25 @@ async def test_when_many_ask_for_calls_at_once_then_each_effect_has_one_and_no_l
     assert await ask(99, 0) is not None
     assert await ask(100, 0) is None
     await database.close()
+
+
+async def test_when_a_lease_is_being_changed_then_the_node_looks_at_it_afterwards(
+    tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    values = {"database_url": postgres(), "relayer_key_file": tmp_path / "key"}
+    async with open_world(tmp_path, **values) as world:
+        lease_id = (await rent(world)).lease_id
+        database, scope = world.market.database, world.market.scope
+        late = now() + timedelta(days=3_650)
+        cursor = {"next_block": 0, "head_block": 0, "head_at": late, "confirmed_block": 0}
+        async with database.writing() as session:
+            await chain_rows.create_cursor(session, scope, cursor)
+
+        async def order() -> int:
+            async with database.writing() as session:
+                return await relay.order_due(session, world.market, now())
+
+        async with database.writing() as session:
+            await relay.follow_chain(session, scope, [lease_id])
+            assert await asyncio.wait_for(order(), 10) == 0, "neither waits for the other"
+        assert await order() == 1

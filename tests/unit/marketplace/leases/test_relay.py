@@ -19,7 +19,8 @@ async def facts(world: World, **values: Any) -> Any:
 
 
 def kinds(lease: Any, seconds: float) -> list[str]:
-    return [kind for kind, _, _ in due(lease, lease.opened_at + timedelta(seconds=seconds))]
+    moment = lease.opened_at + timedelta(seconds=seconds)
+    return [step.kind for step in due(lease) if step.at <= moment][-1:]
 
 
 async def test_when_nothing_was_committed_in_time_then_the_lease_is_closed(world: World) -> None:
@@ -49,6 +50,16 @@ async def test_when_the_renter_stopped_then_the_grace_is_waited_for(world: World
     )
     assert kinds(final, 70) == [], "its window is still open"
     assert kinds(final, 71) == ["relay.close"]
+
+
+async def test_when_a_settlement_does_not_come_then_the_close_is_waited_for(world: World) -> None:
+    lease = await facts(world)
+    lease = replace(
+        lease, pending_segments=3, committed_at=lease.opened_at + timedelta(seconds=100)
+    )
+    steps = [(step.kind, (step.at - lease.opened_at).total_seconds()) for step in due(lease)]
+    assert steps == [("relay.settle", 120), ("relay.close", 3_001)]
+    assert due(replace(lease, state=LeaseState.CLOSED)) == []
 
 
 async def test_when_an_arbiter_does_not_rule_then_the_dispute_is_ended(world: World) -> None:

@@ -1,0 +1,111 @@
+"""Many leases and one node: those that wait, or stay due, stand in nobody's way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from marketplace.clock import now
+from marketplace.indexer import repository as chain_rows
+from marketplace.leases import relay
+from marketplace.models import Lease, OutboxItem
+from marketplace.outbox import repository as outbox
+from marketplace.outbox.kinds import UNASKED
+from tests.support.market import World, hex32, open_world
+
+AT_ONCE = 5
+MANY = 6
+NEW = hex32(MANY)
+LATE = {"first_commit_within": 10_000, "max_duration": 10_000}
+
+
+@pytest.fixture
+async def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A node that sends, for fewer leases in one pass than there are."""
+    monkeypatch.setattr(relay, "MAX_AT_ONCE", AT_ONCE)
+    async with open_world(tmp_path, relayer_key_file=tmp_path / "key", relay_grace_s=0) as opened:
+        yield opened
+
+
+async def opened(keeper: World, lease_ids: list[str], **values: Any) -> datetime:
+    """Open leases that nobody works on; returns when the last one may be closed."""
+    offer = keeper.offer(hex32(1))
+    terms = keeper.terms(keeper.order(offer), offer, **values)
+    parties = {"renter": terms.renter.lower(), "provider": terms.provider.lower()}
+    events = [
+        keeper.event("Opened", lease_id=lease_id, terms=terms.to_json(), **parties)
+        for lease_id in lease_ids
+    ]
+    await keeper.apply(*events)
+    return events[-1].block_at + timedelta(seconds=terms.first_commit_within + 1)
+
+
+async def ordered(keeper: World, head_at: datetime) -> set[str]:
+    """Leases for which something is ordered when the chain's clock stands there."""
+    scope = keeper.market.scope
+    async with keeper.market.database.writing() as session:
+        start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
+        await chain_rows.create_cursor(session, scope, start)
+        await chain_rows.move_cursor(session, scope, 0, start)
+        await relay.order_due(session, keeper.market, now())
+    async with keeper.market.database.reading() as session:
+        found = await session.scalars(select(OutboxItem).where(OutboxItem.kind.in_(UNASKED)))
+        return {item.payload["lease_id"] for item in found}
+
+
+async def test_when_older_leases_wait_for_later_then_a_due_one_is_reached(keeper: World) -> None:
+    await opened(keeper, [hex32(n) for n in range(MANY)], **LATE)
+    assert await ordered(keeper, await opened(keeper, [NEW])) == {NEW}
+
+
+async def test_when_older_leases_stay_due_then_a_newer_one_is_reached(keeper: World) -> None:
+    await opened(keeper, [hex32(n) for n in range(MANY)])
+    head_at = await opened(keeper, [NEW])
+    first = await ordered(keeper, head_at)
+    assert (len(first), NEW in first) == (AT_ONCE, False), "the oldest first"
+    assert len(await ordered(keeper, head_at)) == MANY + 1
+
+
+async def test_when_a_lease_stays_due_then_it_is_tried_again_a_day_later(keeper: World) -> None:
+    head_at = await opened(keeper, [NEW])
+    assert await ordered(keeper, head_at - timedelta(seconds=1)) == set()
+    assert await ordered(keeper, head_at) == {NEW}
+    async with keeper.market.database.writing() as session:
+        for item in await session.scalars(select(OutboxItem)):
+            claimed = await outbox.claim(session, item.item_id, now(), 1)
+            assert claimed is not None
+            await outbox.end(session, claimed, now(), outbox.OutboxState.FAILED, error="no gas")
+        await outbox.forget(session, sorted(UNASKED), now() + timedelta(seconds=1))
+    assert await ordered(keeper, head_at + relay.RETRY_AFTER - timedelta(seconds=1)) == set()
+    assert await ordered(keeper, head_at + relay.RETRY_AFTER) == {NEW}
+
+
+async def test_when_a_lease_is_looked_at_too_early_then_its_time_is_found(keeper: World) -> None:
+    head_at = await opened(keeper, [NEW])
+    async with keeper.market.database.writing() as session:
+        # So a migration leaves it.
+        await session.execute(update(Lease).values(due_at=Lease.opened_at))
+    assert await ordered(keeper, head_at - timedelta(seconds=1)) == set()
+    async with keeper.market.database.reading() as session:
+        assert (await session.scalars(select(Lease.due_at))).one() == head_at
+    assert await ordered(keeper, head_at) == {NEW}
+
+
+async def test_when_a_lease_changes_after_a_try_then_it_has_its_turn_anew(keeper: World) -> None:
+    head_at = await opened(keeper, [NEW])
+    assert await ordered(keeper, head_at) == {NEW}
+    paid = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
+    await keeper.apply(keeper.event("Settled", lease_id=NEW, paid_segments=1, **paid))
+    await ordered(keeper, head_at)
+    async with keeper.market.database.reading() as session:
+        keys = (await session.scalars(select(OutboxItem.key))).all()
+    assert len(keys) == 2, "its close, as it stood and as it stands"
+    closed = keeper.event("Closed", lease_id=NEW, cause=1, refund="1")
+    await keeper.apply(closed)
+    async with keeper.market.database.reading() as session:
+        assert (await session.scalars(select(Lease.due_at))).one() is None
