@@ -49,7 +49,7 @@ from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import CheckpointUnusable, ReplayCancelled
+from worker_agent.replay import CheckpointUnusable, ReplayCancelled, ReplayTooSlow
 
 log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
@@ -84,11 +84,12 @@ class Dispute:
 
 
 class Runs:
-    """The two runs of one case, one after the other."""
+    """The two runs of one case, one after the other, and a third where they do not suffice."""
 
     def __init__(self, resumed: Future[SegmentRecord], whole: Future[Pair]) -> None:
         self.resumed = resumed
         self.whole = whole
+        self.third: Future[SegmentRecord] | None = None
         self.control = Control()
 
 
@@ -170,16 +171,28 @@ class Arbiter(Examiner):
     def _twice(self, case: Case, run: Callable[[], T]) -> T:
         """Run, and once more after a failure: it may be this machine's, and not the job's.
 
-        One at a time is repeated, since what failed may have been short of memory.
+        One at a time is repeated, since what failed may have been short of memory. What had its
+        time is not: code that sleeps would have the same time twice.
         """
         try:
             return run()
-        except ReplayCancelled:
+        except (ReplayCancelled, ReplayTooSlow):
             raise
         except (JobFailed, ProviderFault) as error:
             log.warning("%s: a run fails here and is repeated: %s", case.short, error)
         with self._repeating:
             return run()
+
+    def _third(self, market: Market, case: Case, runs: Runs) -> Future[SegmentRecord]:
+        """A second run from the start, begun once."""
+        if runs.third is None:
+            inputs = self.inputs(market, case)
+            runs.third = in_thread(
+                lambda: self._twice(
+                    case, lambda: self.run_again(case, inputs, "third", from_start=True)
+                )
+            )
+        return runs.third
 
     def _resumed(self, case: Case, inputs: CaseInputs) -> SegmentRecord:
         record = self.run_again(case, inputs, "resumed")
@@ -240,10 +253,7 @@ class Arbiter(Examiner):
         usable = third is not None or not isinstance(resumed, CheckpointUnusable)
         if not usable and isinstance(whole, SegmentRecord):
             # Nothing to compare the whole run with: only a second one like it can be.
-            inputs = self.inputs(market, case)
-            third = result_of(
-                in_thread(lambda: self.run_again(case, inputs, "third", from_start=True))
-            )
+            third = result_of(self._third(market, case, runs))
         fraud, why = judge(opening, resumed, whole, third)
         if fraud is None:
             log.error("%s: no ruling: %s", case.short, why)

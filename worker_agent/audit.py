@@ -34,7 +34,7 @@ from worker_agent.examine import Examiner
 from worker_agent.exchange import give_outcome
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import CheckpointUnusable
+from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
 from worker_agent.settlement import matures_at
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Auditor(Examiner):
     def __init__(self, context: Context, jobs: Jobs, hardware_class: bytes) -> None:
         super().__init__(context, jobs, hardware_class)
         self._took: dict[str, float] = {}
+        self._too_slow: set[str] = set()
 
     def tick(self) -> None:
         """Challenge what was found wrong before, then look for cases and move them on."""
@@ -130,7 +131,14 @@ class Auditor(Examiner):
         """A run that ends after the window is of no use."""
         return float(max(60, case.history.terms.window))
 
+    def forget(self, audit_id: str) -> None:
+        """Let a case whose run had its time run again."""
+        super().forget(audit_id)
+        self._too_slow.discard(audit_id)
+
     def _execute(self, market: Market, case: Case) -> None:
+        if case.audit.audit_id in self._too_slow:
+            return
         inputs = self.inputs(market, case)
         known, record = self.recall(case, "first")
         if not known:
@@ -140,6 +148,9 @@ class Auditor(Examiner):
             except CheckpointUnusable as error:
                 log.warning("%s: %s", case.short, error)
                 record = None
+            except ReplayTooSlow:
+                self._too_slow.add(case.audit.audit_id)
+                raise
             except JobFailed as error:
                 # It may be this machine: nobody is challenged for what could not be computed.
                 log.warning("%s: the job fails here: %s", case.short, error)

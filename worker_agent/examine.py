@@ -231,6 +231,7 @@ class Examiner(ABC):
             resume=None if from_start else inputs.checkpoint,
             folder=self.context.folder("audits") / f"{audit.audit_id}-{name}",
             limit_s=min(self.limit_s(case), self._longest_s(audit.segment - first + 1)),
+            segment_limit_s=self._longest_s(1),
             max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
         )
 

@@ -18,8 +18,8 @@ from client_sdk.protocol.canonical import parse_json
 from client_sdk.protocol.errors import MessageError
 from client_sdk.protocol.records import MAX_RECORD_BYTES, SegmentRecord
 from worker_agent.checkpoints import RECORD_NAME, checkpoint_hash
-from worker_agent.errors import BadCheckpoint, JobFailed, ProviderFault
-from worker_agent.execution import Control, Outcome, OutcomeKind, follow
+from worker_agent.errors import BadCheckpoint, JobFailed, ProviderFault, WorkerError
+from worker_agent.execution import Control, Outcome, OutcomeKind, Pace, follow
 from worker_agent.inputs import JobInputs
 from worker_agent.jobs import Jobs, Work
 from worker_agent.runtime.exits import KIND_OF, ErrorKind, ExitCode
@@ -28,6 +28,7 @@ from worker_agent.sandbox.errors import ControlClosed, SandboxError
 from worker_agent.store import LeaseStore
 
 _OWN_CODES: Final = {code for code, kind in KIND_OF.items() if kind is ErrorKind.JOB}
+_OUT_OF_TIME: Final = {OutcomeKind.HUNG, OutcomeKind.TOO_SLOW}
 _MEMORY_WORDS: Final = ("out of memory", "outofmemory", "memoryerror", "cannot allocate memory")
 
 
@@ -37,6 +38,10 @@ class CheckpointUnusable(BadCheckpoint):
 
 class ReplayCancelled(ProviderFault):
     """The replay was dropped: its result is no longer wanted."""
+
+
+class ReplayTooSlow(ProviderFault):
+    """The replay had not ended after its time: another one like it would only take as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +63,9 @@ class Replay:
     folder
         Where the resulting checkpoint is put.
     limit_s
-        Deadline of the whole, in seconds.
+        Longest duration of the whole, in seconds, whatever the program reports meanwhile.
+    segment_limit_s
+        Longest time until the first segment and between two, in seconds.
     max_bytes
         Largest accepted tensor file.
     state_before
@@ -76,6 +83,7 @@ class Replay:
     resume: Path | None
     folder: Path
     limit_s: float
+    segment_limit_s: float
     max_bytes: int
     state_before: bytes | None = None
 
@@ -95,24 +103,15 @@ def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
         The runtime cannot resume from the checkpoint.
     JobFailed
         The renter's code ended by itself, and not for want of memory.
+    ReplayTooSlow
+        It had its time.
     ProviderFault
         This machine failed, a limit or a signal ended the program, or the replay was cancelled.
     """
     store = LeaseStore(request.folder)
-    work = Work(
-        mode=Mode.TRAIN,  # as the provider ran it
-        inputs=request.inputs,
-        lease_id=request.lease_id,
-        seed=request.seed,
-        clock_s=request.clock_s,
-        start_segment=request.start_segment,
-        max_segments=request.max_segments,
-        resume=request.resume,
-        wall_time_s=request.limit_s,
-    )
     taken: list[Path] = []
     try:
-        with jobs.start(work) as process:
+        with jobs.start(_work_of(request)) as process:
 
             def hear(event: Mapping[str, Any]) -> None:
                 index = event.get("segment")
@@ -131,7 +130,13 @@ def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
                     return  # it has ended by itself
 
             outcome = follow(
-                process, hear, control, start_limit_s=request.limit_s, step_limit_s=request.limit_s
+                process,
+                hear,
+                control,
+                start_limit_s=request.segment_limit_s,
+                step_limit_s=request.segment_limit_s,
+                # No segment buys time for another: the program can invent as many as it likes.
+                pace=Pace(setup_s=request.limit_s, segment_s=0.0),
             )
     except SandboxError as error:
         raise ProviderFault(f"the replay could not run: {error}") from error
@@ -139,11 +144,32 @@ def replay(jobs: Jobs, request: Replay, control: Control) -> SegmentRecord:
         raise ReplayCancelled(outcome.text)
     if taken:
         return _read(taken[-1], request)
+    raise _failure(outcome)
+
+
+def _work_of(request: Replay) -> Work:
+    return Work(
+        mode=Mode.TRAIN,  # as the provider ran it
+        inputs=request.inputs,
+        lease_id=request.lease_id,
+        seed=request.seed,
+        clock_s=request.clock_s,
+        start_segment=request.start_segment,
+        max_segments=request.max_segments,
+        resume=request.resume,
+        wall_time_s=request.limit_s,
+    )
+
+
+def _failure(outcome: Outcome) -> WorkerError:
+    """What a run means that gave no segment."""
+    if outcome.kind in _OUT_OF_TIME:
+        return ReplayTooSlow()
     if outcome.code == ExitCode.BAD_CHECKPOINT:
-        raise CheckpointUnusable(outcome.text)
+        return CheckpointUnusable(outcome.text)
     if _by_itself(outcome):
-        raise JobFailed(outcome.text, outcome.code)
-    raise ProviderFault(f"the replay gave no segment: {outcome.kind}: {outcome.text}")
+        return JobFailed(outcome.text, outcome.code)
+    return ProviderFault(f"the replay gave no segment: {outcome.kind}: {outcome.text}")
 
 
 def _by_itself(outcome: Outcome) -> bool:

@@ -30,7 +30,7 @@ from worker_agent.errors import (
     RejectedInput,
 )
 from worker_agent.examine import Examiner
-from worker_agent.replay import CheckpointUnusable
+from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
 
 SEGMENT, LOW = 2, 1
 OTHER_ID = "aud_01M8498KNAF9QBYEWW1M2N52KV"
@@ -147,6 +147,20 @@ def test_when_a_run_fails_on_this_machine_then_it_is_repeated_and_no_cheat_is_ac
     arbiter = make(resumed=differing(lease, 1), whole=error)
     arbiter.step(arbiter.at, case_of(lease))
     assert (lease.rulings, arbiter.runs) == ([], ["resumed", "whole", "whole"])
+
+
+@pytest.mark.parametrize("slow", ["resumed", "whole", "third"])
+def test_when_a_run_has_had_its_time_then_it_is_not_repeated(
+    lease: Committed, make: Make, slow: str
+) -> None:
+    false = differing(lease, 1)
+    results: dict[str, Run] = {"resumed": false, "whole": false, slow: ReplayTooSlow()}
+    if slow == "third":
+        results["resumed"] = CheckpointUnusable("torn")
+    arbiter = make(**results)
+    for _ in range(3):
+        arbiter.step(arbiter.at, case_of(lease))
+    assert (lease.rulings, arbiter.runs.count(slow)) == ([], 1)
 
 
 def test_when_the_repeated_run_succeeds_then_it_is_ruled_by(
@@ -421,4 +435,6 @@ def test_when_the_terms_give_months_then_a_run_still_has_only_the_time_of_its_se
     request = arbiter._replay_of(case, inputs, "run", from_start)
     arbiter.close()
     arbiter.context.journal.close()
-    assert request.limit_s == 60 + num_segments * arbiter.context.settings.max_segment_s
+    longest_s = arbiter.context.settings.max_segment_s
+    assert request.limit_s == 60 + num_segments * longest_s
+    assert request.segment_limit_s == 60 + longest_s

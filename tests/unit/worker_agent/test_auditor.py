@@ -33,7 +33,7 @@ from worker_agent.errors import (
     RejectedInput,
 )
 from worker_agent.examine import Examiner, in_thread
-from worker_agent.replay import CheckpointUnusable
+from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
 
 Make = Callable[..., ScriptedAuditor]
 
@@ -187,6 +187,17 @@ def test_when_the_job_fails_here_then_nothing_is_said_against_the_provider(
     execute(auditor, lease)
     assert (lease.row["state"], lease.challenges) == ("inputs_ready", [])
     assert auditor.recall(lease.case(), "first") == (False, None)
+
+
+def test_when_a_run_has_had_its_time_then_it_is_not_repeated(lease: Committed, make: Make) -> None:
+    auditor = make(first=ReplayTooSlow())
+    with pytest.raises(ReplayTooSlow):
+        execute(auditor, lease)
+    execute(auditor, lease)
+    assert (auditor.runs, lease.row["state"]) == (["first"], "inputs_ready")
+    auditor.forget(AUDIT_ID)
+    with pytest.raises(ReplayTooSlow):
+        execute(auditor, lease)
 
 
 @pytest.mark.parametrize(

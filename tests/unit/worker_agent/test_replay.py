@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,17 @@ import pytest
 
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, open_boundary
 from tests.fakes import parties
+from tests.fakes import sandbox as sandboxes
 from tests.fakes.chain import FakeChain
 from tests.fakes.market import FakeMarket
-from tests.fakes.sandbox import Behaviour, FakeSandbox
+from tests.fakes.sandbox import Behaviour, FakeProcess, FakeSandbox
 from worker_agent import replay as replays
 from worker_agent.arbiter import judge
 from worker_agent.errors import JobFailed, ProviderFault
 from worker_agent.execution import Control, Outcome, OutcomeKind
 from worker_agent.inputs import JobInputs
 from worker_agent.jobs import Jobs
-from worker_agent.replay import Replay, replay, replay_whole
+from worker_agent.replay import Replay, ReplayTooSlow, replay, replay_whole
 
 SEGMENTS = 4
 
@@ -45,6 +47,7 @@ def task_of(inputs: JobInputs, folder: Path, segment: int, **changes: object) ->
         "resume": None,
         "folder": folder,
         "limit_s": 20.0,
+        "segment_limit_s": 20.0,
         "max_bytes": 1 << 20,
     }
     return Replay(**{**values, **changes})  # type: ignore[arg-type]  # a bag of fields
@@ -166,3 +169,47 @@ def test_when_a_replay_ends_early_then_only_what_the_code_did_itself_is_its_fail
     monkeypatch.setattr(replays, "follow", lambda *_args, **_options: outcome)
     with pytest.raises(error):
         replay(Jobs(FakeSandbox()), task_of(inputs, tmp_path / "run", 0), Control())
+
+
+@pytest.mark.parametrize(
+    ("hangs_in", "limits"),
+    [
+        (0, {"segment_limit_s": 0.2}),
+        (2, {"segment_limit_s": 0.4}),
+        (2, {"limit_s": 0.4}),
+    ],
+    ids=["before its first segment", "between two", "of the whole"],
+)
+def test_when_the_code_sleeps_then_it_has_the_time_of_one_segment_and_no_more(
+    inputs: JobInputs, tmp_path: Path, hangs_in: int, limits: dict[str, float]
+) -> None:
+    machine = FakeSandbox(Behaviour(hang_in_segment=hangs_in))
+    begun = time.monotonic()
+    with pytest.raises(ReplayTooSlow):
+        replay(Jobs(machine), task_of(inputs, tmp_path / "run", 3, **limits), Control())
+    assert time.monotonic() - begun < 10  # the other limit is 20 s
+
+
+@pytest.mark.parametrize(
+    ("events", "limits"),
+    [([], {"segment_limit_s": 0.3}), ([{"event": "segment", "segment": 0}], {"limit_s": 0.3})],
+    ids=["nothing", "the same segment again and again"],
+)
+def test_when_the_program_itself_says_how_far_it_is_then_it_gains_no_time(
+    inputs: JobInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[dict[str, object]],
+    limits: dict[str, float],
+) -> None:
+    def talk(process: FakeProcess) -> int:
+        while not process.killed.wait(0.01):
+            for event in events:
+                process.emit(**event)
+        return 0
+
+    monkeypatch.setattr(sandboxes, "_runtime", talk)
+    begun = time.monotonic()
+    with pytest.raises(ReplayTooSlow):
+        replay(Jobs(FakeSandbox()), task_of(inputs, tmp_path / "run", 3, **limits), Control())
+    assert time.monotonic() - begun < 10  # the other limit is 20 s
