@@ -53,6 +53,7 @@ from worker_agent.replay import CheckpointUnusable, ReplayCancelled, ReplayTooSl
 
 log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
+_ANSWERED: Final = frozenset({AuditState.INPUTS_READY, AuditState.OPENED})
 _DECISION: Final = "decision"
 _SENT: Final = frozenset({TxState.SENT, TxState.MINED, TxState.CONFIRMED})
 
@@ -111,21 +112,14 @@ class Arbiter(Examiner):
         dispute = self._dispute_of(case)
         if dispute is None:
             return
-        state = case.audit.state
         try:
-            if state is AuditState.OPENED:
-                opening = check_opening(case, case.audit.opening, case.audit.segment)
-                runs = self._start(market, case)
-            elif state is AuditState.INPUTS_READY:
-                runs = self._start(market, case)
-            else:
-                self._attest(dispute, case, f"no answer while {state}")
-                return
+            opening, inputs = self._given(market, case)
         except (Withheld, BadOpening) as error:
             self._attest(dispute, case, str(error))
             return
         self._note(dispute, case, withheld=False)
-        if state is AuditState.OPENED:
+        runs = self._start(case, inputs)
+        if opening is not None:
             self._rule(market, dispute, case, opening, runs)
         else:
             resumed = result_of(runs.resumed)
@@ -143,12 +137,27 @@ class Arbiter(Examiner):
         if runs is not None:
             runs.control.cancel("its sibling was cancelled")
 
-    def _start(self, market: Market, case: Case) -> Runs:
+    def _given(self, market: Market, case: Case) -> tuple[BoundaryOpening | None, CaseInputs]:
+        """What the provider has handed over: the opening, where it is its time, and the inputs.
+
+        Raises
+        ------
+        Withheld, BadOpening
+            It is not there, or is no answer.
+        """
+        audit, opening = case.audit, None
+        if audit.state not in _ANSWERED:
+            raise Withheld(f"no answer while {audit.state}")
+        if audit.state is AuditState.OPENED:
+            opening = check_opening(case, audit.opening, audit.segment)
+        return opening, self.inputs(market, case)
+
+    def _start(self, case: Case, inputs: CaseInputs) -> Runs:
         """Start both runs, or find them running; after a restart they start again."""
-        inputs = self.inputs(market, case)
         with self._lock:
             known = self._runs.get(case.audit.audit_id)
             if known is None:
+                self.seats.take(case)
                 known = self._runs[case.audit.audit_id] = self._new_runs(case, inputs)
         return known
 
@@ -157,12 +166,15 @@ class Arbiter(Examiner):
         control = Control()
 
         def run_whole() -> Pair:
-            # It waits for the machine, but not for the opening: that would let the provider choose
-            # how much time is left.
-            wait([resumed])
-            if control.cancelled:
-                raise ReplayCancelled(control.cancelled)
-            return self._twice(case, lambda: self.run_whole(case, inputs, "whole", control))
+            try:
+                # It waits for the machine, but not for the opening: that would let the provider
+                # choose how much time is left.
+                wait([resumed])
+                if control.cancelled:
+                    raise ReplayCancelled(control.cancelled)
+                return self._twice(case, lambda: self.run_whole(case, inputs, "whole", control))
+            finally:
+                self.seats.leave(case)
 
         runs = Runs(resumed, in_thread(run_whole))
         runs.control = control
@@ -187,11 +199,13 @@ class Arbiter(Examiner):
         """A second run from the start, begun once."""
         if runs.third is None:
             inputs = self.inputs(market, case)
-            runs.third = in_thread(
-                lambda: self._twice(
-                    case, lambda: self.run_again(case, inputs, "third", from_start=True)
+            with self.seats.seat(case):
+                runs.third = in_thread(
+                    lambda: self._twice(
+                        case, lambda: self.run_again(case, inputs, "third", from_start=True)
+                    )
                 )
-            )
+                wait([runs.third])
         return runs.third
 
     def _resumed(self, case: Case, inputs: CaseInputs) -> SegmentRecord:

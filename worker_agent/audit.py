@@ -27,9 +27,16 @@ from client_sdk.protocol.states import AuditKind, AuditState
 from client_sdk.protocol.terms import Terms
 from contracts.bindings import Call, LeaseStatus, LeaseView, Token
 from contracts.events import Challenged, Committed
-from worker_agent.case import MARGIN_S, Case, check_opening, margin_of
+from worker_agent.case import MARGIN_S, Case, CaseInputs, check_opening, margin_of
 from worker_agent.context import Context
-from worker_agent.errors import BadOpening, JobFailed, MarketRefused, Withheld, WorkerError
+from worker_agent.errors import (
+    BadOpening,
+    JobFailed,
+    MarketRefused,
+    SeatTaken,
+    Withheld,
+    WorkerError,
+)
 from worker_agent.examine import Examiner
 from worker_agent.exchange import give_outcome
 from worker_agent.jobs import Jobs
@@ -144,7 +151,7 @@ class Auditor(Examiner):
         if not known:
             begun = time.monotonic()
             try:
-                record = self.run_again(case, inputs, "first")
+                record = self._run(case, inputs, "first")
             except CheckpointUnusable as error:
                 log.warning("%s: %s", case.short, error)
                 record = None
@@ -160,6 +167,10 @@ class Auditor(Examiner):
             self._took[case.audit.audit_id] = time.monotonic() - begun
             self.remember(case, "first", record)
         self.report(market, case, record)
+
+    def _run(self, case: Case, inputs: CaseInputs, name: str) -> SegmentRecord:
+        with self.seats.seat(case):
+            return self.run_again(case, inputs, name)
 
     def _compare(self, market: Market, case: Case) -> None:
         opening = check_opening(case, case.audit.opening, case.audit.segment)
@@ -199,7 +210,7 @@ class Auditor(Examiner):
     def _execute_silently(self, market: Market, case: Case) -> None:
         """The journal lost the result that was reported: compute it again."""
         try:
-            record = self.run_again(case, self.inputs(market, case), "first")
+            record = self._run(case, self.inputs(market, case), "first")
         except CheckpointUnusable:
             self.remember(case, "first", None)
         else:
@@ -221,9 +232,11 @@ class Auditor(Examiner):
         """Whether a second run gives the same as the first: then it is not this machine's error."""
         inputs = self.inputs(market, case)
         try:
-            second: SegmentRecord | None = self.run_again(case, inputs, "second")
+            second: SegmentRecord | None = self._run(case, inputs, "second")
         except CheckpointUnusable:
             second = None
+        except SeatTaken:
+            raise
         except WorkerError as error:
             log.warning("%s: the second run fails: %s", case.short, error)
             return False

@@ -37,6 +37,7 @@ from worker_agent.errors import (
     NoRoom,
     ProviderFault,
     RejectedInput,
+    SeatTaken,
     Withheld,
 )
 from worker_agent.exchange import AuditView, give_report, live_audits, parse_audit
@@ -44,6 +45,7 @@ from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
+from worker_agent.seats import Seats
 
 log = logging.getLogger(__name__)
 _KIND: Final = "audit"
@@ -74,6 +76,7 @@ class Examiner(ABC):
         self.context = context
         self.jobs = jobs
         self.hardware_class = hardware_class
+        self.seats = Seats()
         self._pool = ThreadPoolExecutor(_MAX_CASES, thread_name_prefix=self.kind.value)
         self._working: dict[str, Future[None]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -334,6 +337,8 @@ class Examiner(ABC):
             self.step(market, case)
         except ReplayCancelled as error:
             log.info("%s: dropped: %s", audit.audit_id, error)
+        except SeatTaken as error:
+            log.debug("%s: %s", audit.audit_id, error)
         except (RejectedInput, NetworkFailed, ProviderFault) as error:
             self._warn(market.url, audit.audit_id, f"{type(error).__name__}: {error}")
         except Exception:  # the edge of a thread: the next turn takes the case again
