@@ -116,7 +116,6 @@ class Settings(BaseSettings):
     """How long a worker may hold a claimed order before it has to sign terms."""
     audit_samples: int = Field(default=1, ge=0)
     auditor_ttl_s: int = Field(default=3_600, gt=0)
-    audit_deadline_s: int = Field(default=3_600, gt=0)
 
     max_body_bytes: int = Field(default=1 << 20, gt=0)
     max_artifact_bytes: int = Field(default=4 << 30, gt=0)

@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from client_sdk.protocol.states import LIVE_AUDITS, AuditState
+from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from marketplace import transitions
 from marketplace.database import upsert
-from marketplace.models import Audit, Auditor
+from marketplace.domain.ledger import LeaseFacts
+from marketplace.models import Audit, Auditor, ChainCursor
 from marketplace.scope import Scope
 
 
@@ -124,9 +125,23 @@ async def amend(
     return await transitions.amend(session, Audit, where, state, updated_at=now, **values)
 
 
+async def put_off(
+    session: AsyncSession, scope: Scope, lease: LeaseFacts, ends_at: datetime | None
+) -> None:
+    """Let a lease's live audits end at a time; those of paid segments end when they would have."""
+    unpaid = or_(Audit.segment >= lease.paid_segments, Audit.expires_at.is_(None))
+    live = (Audit.kind == AuditKind.AUDIT, Audit.state.in_([s.value for s in LIVE_AUDITS]))
+    await session.execute(
+        update(Audit)
+        .where(*scope.of(Audit), Audit.lease_id == lease.lease_id, *live, unpaid)
+        .values(expires_at=ends_at)
+    )
+
+
 async def expire(session: AsyncSession, scope: Scope, now: datetime) -> int:
-    """End the live audits whose time is over; return how many."""
-    where = (*scope.of(Audit), Audit.expires_at <= now)
+    """End the live audits whose time is over by the chain's clock; return how many."""
+    head_at = select(ChainCursor.head_at).where(*scope.of(ChainCursor)).scalar_subquery()
+    where = (*scope.of(Audit), Audit.expires_at <= head_at)
     return await transitions.move(
         session, Audit, where, AuditState.EXPIRED, by=LIVE_AUDITS, updated_at=now
     )

@@ -1,32 +1,26 @@
-"""Audits: drawn after a confirmed commit, done blind, opened only after the report.
+"""The exchange of an audit between auditor and operator: done blind, opened after the report.
 
-Covered: who is drawn follows from the chain alone (both sides repeat the draw); the auditor reports
-before it sees the provider's hash; the operator opens before it sees the report; an opening must
-lead to the committed root.
+Covered: the auditor reports before it sees the provider's hash; the operator opens before it sees
+the report; an opening must lead to the committed root.
 Not covered: whether the re-execution is right. A mismatch is decided on the chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.canonical import to_hex
-from client_sdk.protocol.draw import draw_audits
 from client_sdk.protocol.errors import ProtocolError
-from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import AuditReport, BoundaryOpening
-from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState, LeaseState
+from client_sdk.protocol.states import AuditState
 from marketplace import models
 from marketplace.artifacts import repository as artifact_rows
 from marketplace.artifacts import service as artifacts
 from marketplace.audits import repository
 from marketplace.context import Market
-from marketplace.domain.events import EventRecord
-from marketplace.domain.states import AuditorRole
 from marketplace.errors import (
     AuditNotReported,
     AuditOver,
@@ -35,14 +29,8 @@ from marketplace.errors import (
     OpeningRefused,
     ReportRefused,
 )
-from marketplace.leases import repository as lease_rows
 from marketplace.leases.service import operated
-from marketplace.listings import repository as listing_rows
-from marketplace.orders import repository as order_rows
 from marketplace.orders.service import artifact_hashes
-from marketplace.outbox import repository as outbox
-from marketplace.outbox.kinds import AUDIT_DRAW
-from marketplace.scope import Scope
 
 
 async def visible(
@@ -199,142 +187,6 @@ async def take_outcome(
     return row
 
 
-async def order_draws(session: AsyncSession, events: Iterable[EventRecord], now: datetime) -> None:
-    """Order the draw of each confirmed commit."""
-    for event in events:
-        key = f"{AUDIT_DRAW}:{cause_of(event)}"
-        payload = {
-            "block_number": event.block_number,
-            "log_index": event.log_index,
-            "block_hash": event.block_hash,
-        }
-        await outbox.add(session, AUDIT_DRAW, key, payload, now=now)
-
-
-async def draw(
-    session: AsyncSession,
-    market: Market,
-    place: tuple[int, int],
-    block_hash: str,
-    beacon: bytes,
-    now: datetime,
-) -> int:
-    """Write the audits of a commit; return how many were drawn.
-
-    Nobody is drawn for a lease that is over, or whose renter wants no audits.
-    """
-    scope, settings = market.scope, market.settings
-    commit = await session.get(models.Commit, scope.id(*place))
-    event = await session.get(models.ChainEvent, scope.id(*place))
-    if commit is None or event is None or event.block_hash != block_hash:
-        return 0
-    lease = await lease_rows.find(session, scope, commit.lease_id)
-    if lease is None or lease.state == LeaseState.CLOSED or lease.paid_segments >= commit.up_to:
-        return 0
-    addresses = await _eligible(session, market, lease, now)
-    excluded = {lease.provider, lease.operator, lease.renter}
-    drawn = draw_audits(
-        beacon,
-        bytes.fromhex(lease.lease_id[2:]),
-        bytes.fromhex(commit.root[2:]),
-        commit.previous_up_to,
-        commit.up_to,
-        addresses,
-        settings.audit_samples,
-        excluded,
-    )
-    basis = {
-        "commit": _commit_json(commit),
-        "auditors": addresses,
-        "num_samples": settings.audit_samples,
-        "beacon": to_hex(beacon),
-    }
-    cause = f"{block_hash}:{place[1]}"
-    rows = [
-        _row(market, AuditKind.AUDIT, cause, lease, d.segment, d.auditor.lower(), basis, now)
-        for d in drawn
-    ]
-    await repository.add(session, scope, rows)
-    return len(rows)
-
-
-async def arbitrate(
-    session: AsyncSession, market: Market, events: Iterable[EventRecord], now: datetime
-) -> None:
-    """Write an arbitration for each confirmed challenge, or demand for data."""
-    scope = market.scope
-    for event in events:
-        lease = await lease_rows.find(session, scope, event.lease_id or "")
-        if lease is None or lease.state == LeaseState.CLOSED:
-            continue
-        commits = await lease_rows.commits(session, scope, lease.lease_id)
-        basis = {
-            "commit": _commit_json(commits[-1]) if commits else None,
-            "challenger": event.challenger,
-            "is_demand": event.is_demand,
-        }
-        arbiter = str(lease.terms["arbiter"]).lower()
-        segment = int(event.args["segment"])
-        kind = AuditKind.ARBITRATION
-        row = _row(market, kind, cause_of(event), lease, segment, arbiter, basis, now)
-        await repository.add(session, scope, [row])
-
-
-async def follow_rulings(
-    session: AsyncSession, scope: Scope, events: Iterable[EventRecord], now: datetime
-) -> None:
-    """End the arbitrations of leases that were ruled on, or whose dispute ended otherwise."""
-    for event in events:
-        timed_out = event.name == "DisputeTimedOut"
-        state = AuditState.EXPIRED if timed_out else AuditState.RULED
-        # An attestation says nothing on the work.
-        fraud = event.args["fraud"] if event.name == "Ruled" else None
-        outcome = {"fraud": fraud, "tx_hash": event.tx_hash}
-        for row in await repository.of_leases(session, scope, [event.lease_id or ""]):
-            if row.kind == AuditKind.ARBITRATION:
-                await repository.move(session, row.audit_id, state, now, outcome=outcome)
-
-
-async def rewind(
-    session: AsyncSession, scope: Scope, lease_ids: Iterable[str], ancestor: int, now: datetime
-) -> None:
-    """End audits of commits and challenges that the chain took back."""
-    for row in await repository.of_leases(session, scope, list(lease_ids)):
-        commit = row.draw.get("commit")
-        gone = commit is not None and commit["block_number"] > ancestor
-        if gone:
-            live, expired = LIVE_AUDITS, AuditState.EXPIRED
-            await repository.move(session, row.audit_id, expired, now, by=live)
-
-
-def cause_of(event: EventRecord) -> str:
-    """Name the event behind an audit."""
-    return f"{event.block_hash}:{event.log_index}"
-
-
-async def _eligible(
-    session: AsyncSession, market: Market, lease: models.Lease, now: datetime
-) -> list[str]:
-    scope = market.scope
-    order = await order_rows.by_lease(session, scope, lease.lease_id)
-    wish = order.audit if order else {"mode": "market", "auditors": []}
-    if wish["mode"] == "none":
-        return []
-    listing = await listing_rows.find(session, scope, lease.listing_id)
-    rows = await repository.auditors(
-        session,
-        scope,
-        role=AuditorRole.AUDITOR,
-        hardware_class=listing.hardware_class if listing else "",
-        seen_after=now - timedelta(seconds=market.settings.auditor_ttl_s),
-    )
-    addresses = sorted(row.address for row in rows)
-    if wish["mode"] == "named":
-        named = {address.lower() for address in wish["auditors"]}
-        addresses = [address for address in addresses if address in named]
-    return addresses
-
-
 async def _run_by(
     session: AsyncSession, market: Market, audit_id: str, caller: str
 ) -> models.Audit:
@@ -344,40 +196,3 @@ async def _run_by(
     except LeaseUnknown:
         raise AuditUnknown from None
     return row
-
-
-def _commit_json(commit: models.Commit) -> dict[str, Any]:
-    return {
-        "previous_up_to": commit.previous_up_to,
-        "up_to": commit.up_to,
-        "trace_root": commit.trace_root,
-        "root": commit.root,
-        "block_number": commit.block_number,
-        "tx_hash": commit.tx_hash,
-    }
-
-
-def _row(
-    market: Market,
-    kind: AuditKind,
-    cause: str,
-    lease: models.Lease,
-    segment: int,
-    auditor: str,
-    basis: dict[str, Any],
-    now: datetime,
-) -> dict[str, Any]:
-    return {
-        "audit_id": new_id(IdKind.AUDIT),
-        "kind": kind,
-        "cause": cause,
-        "lease_id": lease.lease_id,
-        "operator": lease.operator,
-        "segment": segment,
-        "auditor": auditor,
-        "draw": basis,
-        "state": AuditState.ASSIGNED,
-        "created_at": now,
-        "updated_at": now,
-        "expires_at": now + timedelta(seconds=market.settings.audit_deadline_s),
-    }

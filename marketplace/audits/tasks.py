@@ -8,7 +8,7 @@ from typing import Any
 
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.errors import BeaconUnavailable
-from marketplace.audits import service
+from marketplace.audits import assignments
 from marketplace.clock import now
 from marketplace.context import Market
 from marketplace.outbox.service import Again, Done, GivenUp, Handler, Outcome
@@ -28,7 +28,9 @@ def handler(market: Market, chain: Chain) -> Handler:
             return Again(_BEACON_PAUSE_S)
         place = payload["block_number"], payload["log_index"]
         async with market.database.writing() as session:
-            drawn = await service.draw(session, market, place, payload["block_hash"], beacon, now())
+            drawn = await assignments.draw(
+                session, market, place, payload["block_hash"], beacon, now()
+            )
         return Done({"drawn": drawn})
 
     return draw

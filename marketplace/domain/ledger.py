@@ -329,6 +329,20 @@ def _lease_changes(event: EventRecord, terms: Mapping[str, Any]) -> Iterator[tup
         yield renter, event.amount("slashed_to_renter"), "slash"
 
 
+def window_ends_at(facts: LeaseFacts) -> datetime | None:
+    """Return when nothing committed can be challenged any more.
+
+    Nothing while a dispute stops the lease's clock, or before the first commit.
+
+    Source: ``LeaseBook._maturesAt``.
+    """
+    if facts.closed_at is not None:
+        return facts.closed_at
+    if facts.committed_at is None or facts.state is LeaseState.DISPUTED:
+        return None
+    return facts.committed_at + timedelta(seconds=int(facts.terms["window"]))
+
+
 def closable_after(facts: LeaseFacts) -> datetime:
     """Return the time after which anybody may close the lease, on the lease's clock.
 

@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from client_sdk.chain.answers import Block
 from client_sdk.chain.chain import Chain
 from client_sdk.chain.errors import ChainError
-from marketplace.audits import service as audits
+from marketplace.audits import assignments as audits
 from marketplace.clock import from_timestamp, now
 from marketplace.context import Market
-from marketplace.domain.events import CHALLENGES, EventRecord
+from marketplace.domain.events import EventRecord
 from marketplace.indexer import repository
 from marketplace.indexer.decode import to_record
-from marketplace.indexer.service import RULINGS, Changes, apply_events, rewind
+from marketplace.indexer.service import Changes, apply_events, rewind
 from marketplace.jobs import service as jobs
 from marketplace.leases import relay
 from marketplace.offers import service as offers
@@ -216,6 +216,7 @@ class Follower:
         await offers.follow_chain(session, self._market.scope, changes)
         await jobs.follow_chain(session, self._market.scope, changes.leases, moment)
         await relay.follow_chain(session, self._market.scope, changes.leases)
+        await audits.follow_windows(session, self._market.scope, changes.leases)
 
     async def _confirm(
         self, session: AsyncSession, before: int, confirmed: int, moment: datetime
@@ -227,8 +228,8 @@ class Follower:
             return await repository.events_between(session, scope, before, confirmed, names)
 
         await audits.order_draws(session, await named("Committed"), moment)
-        await audits.arbitrate(session, self._market, await named(*CHALLENGES), moment)
-        await audits.follow_rulings(session, scope, await named(*RULINGS), moment)
+        disputes = await named(*audits.DISPUTE_EVENTS)
+        await audits.follow_disputes(session, self._market, disputes, moment)
         await receipts.order_receipts(session, await named("Closed"), moment)
 
 

@@ -29,6 +29,11 @@ async def find(session: AsyncSession, scope: Scope, lease_id: str) -> Lease | No
     return await session.get(Lease, scope.id(lease_id))
 
 
+async def hold(session: AsyncSession, scope: Scope, lease_id: str) -> Lease | None:
+    """Return one lease, which the chain's follower does not change before the session ends."""
+    return await session.get(Lease, scope.id(lease_id), with_for_update={"read": True})
+
+
 async def page(
     session: AsyncSession,
     scope: Scope,

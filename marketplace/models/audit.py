@@ -58,4 +58,5 @@ class Audit(Base):
     outcome: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    """On the chain's clock; nothing for an arbitration, or while a dispute stops the window."""

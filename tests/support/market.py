@@ -33,6 +33,7 @@ from contracts.deployments import (
 )
 from marketplace import clock
 from marketplace.app import create
+from marketplace.audits import assignments as audits
 from marketplace.context import Market, open_market
 from marketplace.domain.events import EventRecord
 from marketplace.indexer import repository as chain_rows
@@ -153,6 +154,7 @@ class World:
             await offers.follow_chain(session, self.market.scope, changes)
             await jobs.follow_chain(session, self.market.scope, changes.leases, datetime.now(UTC))
             await relay.follow_chain(session, self.market.scope, changes.leases)
+            await audits.follow_windows(session, self.market.scope, changes.leases)
         return changes
 
     async def list_machine(

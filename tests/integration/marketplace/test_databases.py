@@ -13,23 +13,25 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from marketplace import schema
 from marketplace.artifacts import repository as artifacts
 from marketplace.artifacts import service
+from marketplace.audits import assignments
 from marketplace.clock import now
 from marketplace.database import Database
 from marketplace.domain.states import OutboxState
 from marketplace.errors import ConfigurationError, QuotaExceeded, RelaysSpent, UploadsBusy
 from marketplace.indexer import repository as chain_rows
 from marketplace.leases import relay
-from marketplace.models import Base
+from marketplace.models import Base, Lease
 from marketplace.outbox import repository
 from marketplace.outbox.kinds import ASKED, RELAY_OPEN
 from marketplace.relays import service as relays
 from marketplace.settings import Settings
-from tests.support.market import make_settings, open_world, rent
+from tests.support.market import AUDITOR, hex32, make_settings, open_world, rent
 
 
 def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
@@ -209,3 +211,22 @@ async def test_when_a_lease_is_being_changed_then_the_node_looks_at_it_afterward
             await relay.follow_chain(session, scope, [lease_id])
             assert await asyncio.wait_for(order(), 10) == 0, "neither waits for the other"
         assert await order() == 1
+
+
+async def test_when_audits_are_drawn_then_their_lease_stays_as_it_is_until_they_are_written(
+    tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    # Else the follower could miss them when a dispute stops the window that they end with.
+    async with open_world(tmp_path, database_url=postgres()) as world:
+        rented = await rent(world)
+        roots = {"trace_root": hex32(1), "root": hex32(2)}
+        event = world.event("Committed", lease_id=rented.lease_id, up_to=1, **roots)
+        await world.apply(event)
+        await world.register_auditor(AUDITOR)
+        market = world.market
+        async with market.database.writing() as drawing:
+            drawn = (market, event.place, event.block_hash, bytes(32), now())
+            assert await assignments.draw(drawing, *drawn) == 1
+            with pytest.raises(DBAPIError, match="could not obtain lock"):
+                async with market.database.writing() as following:
+                    await following.execute(select(Lease).with_for_update(nowait=True))

@@ -17,7 +17,7 @@ import marketplace
 from client_sdk.protocol.errors import IllegalTransition
 from client_sdk.protocol.states import AuditState, JobState, LeaseState, OrderState, successors
 from marketplace import models, transitions
-from marketplace.audits import service
+from marketplace.audits import assignments
 from marketplace.clock import now
 from marketplace.database import upsert
 from marketplace.domain.events import EventRecord
@@ -142,7 +142,7 @@ async def test_when_an_arbiter_has_told_its_finding_then_the_ruling_still_ends_t
         )
     ruled = world.event("Ruled", lease_id=lease_id, fraud=False)
     async with world.market.database.writing() as session:
-        await service.follow_rulings(session, world.market.scope, [ruled], now())
+        await assignments.follow_disputes(session, world.market, [ruled], now())
     async with world.market.database.reading() as session:
         row = await session.get(models.Audit, "aud_1")
     assert row is not None

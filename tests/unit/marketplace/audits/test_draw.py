@@ -9,9 +9,10 @@ import pytest
 
 from client_sdk.protocol.addresses import same_address
 from marketplace import models
-from marketplace.audits import repository, service
+from marketplace.audits import assignments, repository
 from marketplace.clock import now
 from marketplace.domain.events import EventRecord
+from marketplace.indexer import repository as chain_rows
 from tests.support.market import (
     ARBITER,
     AUDITOR,
@@ -53,7 +54,7 @@ async def commit(world: World, **terms: Any) -> tuple[Rented, EventRecord]:
 async def draw(world: World, event: EventRecord, block_hash: str | None = None) -> set[str]:
     """Draw, and return who was."""
     async with world.market.database.writing() as session:
-        await service.draw(
+        await assignments.draw(
             session, world.market, event.place, block_hash or event.block_hash, bytes(32), now()
         )
         lease_id = event.lease_id or ""
@@ -174,7 +175,7 @@ async def test_when_the_chain_takes_a_commit_back_then_its_audits_end(world: Wor
     for ancestor, state in ((event.block_number, "assigned"), (event.block_number - 1, "expired")):
         async with world.market.database.writing() as session:
             leases = [rented.lease_id]
-            await service.rewind(session, world.market.scope, leases, ancestor, now())
+            await assignments.rewind(session, world.market.scope, leases, ancestor, now())
         assert await states(world, rented) == {"audit": {state}}
 
 
@@ -201,18 +202,122 @@ async def test_when_a_dispute_ends_then_only_its_arbitration_ends(
     )
     ended = world.event(name, lease_id=rented.lease_id, **values)
     async with world.market.database.writing() as session:
-        await service.arbitrate(session, world.market, [challenged], now())
-        await service.follow_rulings(session, world.market.scope, [ended], now())
+        await assignments.follow_disputes(session, world.market, [challenged], now())
+        await assignments.follow_disputes(session, world.market, [ended], now())
     assert await states(world, rented) == {"audit": {"assigned"}, "arbitration": {state}}
 
 
-async def test_when_nobody_answers_in_time_then_live_audits_expire(world: World) -> None:
-    rented, event = await commit(world)
+async def expire(world: World, event: EventRecord, seconds: float) -> int:
+    """End what is over when the chain's clock stands so long after an event."""
+    head_at = event.block_at + timedelta(seconds=seconds)
+    start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
+    async with world.market.database.writing() as session:
+        await chain_rows.create_cursor(session, world.market.scope, start)
+        await chain_rows.move_cursor(session, world.market.scope, 0, start)
+        return await repository.expire(session, world.market.scope, now())
+
+
+async def challenge(world: World, rented: Rented) -> EventRecord:
+    """Dispute a segment, and let the arbiter be asked."""
+    auditor = AUDITOR.address.lower()
+    lease = {"lease_id": rented.lease_id}
+    event = world.event("Challenged", **lease, challenger=auditor, segment=2, bond="5")
+    await world.apply(event)
+    async with world.market.database.writing() as session:
+        await assignments.follow_disputes(session, world.market, [event], now())
+    return event
+
+
+async def test_when_nobody_answers_in_time_then_audits_expire_with_the_window(world: World) -> None:
+    rented, event = await commit(world, window=7_200)
     await world.register_auditor(AUDITOR)
     await draw(world, event)
-    deadline = timedelta(seconds=world.market.settings.audit_deadline_s)
-    for moment, num_expired in ((now(), 0), (now() + deadline, SEGMENTS)):
-        async with world.market.database.writing() as session:
-            expired = await repository.expire(session, world.market.scope, moment)
-        assert expired == num_expired
+    for seconds, num_expired in ((0, 0), (7_199, 0), (7_200, SEGMENTS)):
+        assert await expire(world, event, seconds) == num_expired
     assert await states(world, rented) == {"audit": {"expired"}}
+
+
+async def test_when_more_is_committed_in_the_window_then_unpaid_segments_are_audited_longer(
+    world: World,
+) -> None:
+    rented, event = await commit(world, window=7_200)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    world.block += 3_600
+    again = {"up_to": SEGMENTS + 1, "trace_root": hex32(1), "root": hex32(3)}
+    later = world.event("Committed", lease_id=rented.lease_id, **again)
+    await world.apply(later)
+    assert await expire(world, event, 7_200) == 0
+    assert await expire(world, later, 7_200) == SEGMENTS
+
+
+async def test_when_a_commit_is_paid_then_a_later_one_does_not_keep_its_audits(
+    world: World,
+) -> None:
+    rented, event = await commit(world, window=7_200)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    world.block += 7_200
+    lease = {"lease_id": rented.lease_id}
+    settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
+    again = {"up_to": SEGMENTS + 1, "trace_root": hex32(1), "root": hex32(3)}
+    await world.apply(
+        world.event("Settled", **lease, paid_segments=SEGMENTS, **settled),
+        world.event("Committed", **lease, **again),
+    )
+    assert await expire(world, event, 7_200) == SEGMENTS
+
+
+async def test_when_a_dispute_stops_the_clock_then_audits_go_on_and_nothing_ends_the_arbitration(
+    world: World,
+) -> None:
+    rented, event = await commit(world, window=7_200, dispute_timeout=100_000)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    await challenge(world, rented)
+    assert await expire(world, event, 99_000) == 0
+    assert await states(world, rented) == {"audit": {"assigned"}, "arbitration": {"assigned"}}
+    world.block += 50_000
+    none = dict.fromkeys(("slashed_to_renter", "slashed_to_challenger", "bonds_to_provider"), "0")
+    auditor = AUDITOR.address.lower()
+    lease = {"lease_id": rented.lease_id, "challenger": auditor}
+    ruled = world.event("Ruled", **lease, fraud=False, **none)
+    await world.apply(ruled)
+    async with world.market.database.writing() as session:
+        await assignments.follow_disputes(session, world.market, [ruled], now())
+    assert await expire(world, ruled, 7_198) == 0, "one second had passed before"
+    assert await expire(world, ruled, 7_199) == SEGMENTS
+
+
+async def test_when_a_lease_closes_in_a_dispute_then_audits_and_arbitration_end(
+    world: World,
+) -> None:
+    rented, event = await commit(world, window=7_200)
+    await world.register_auditor(AUDITOR)
+    await draw(world, event)
+    await challenge(world, rented)
+    closed = world.event("Closed", lease_id=rented.lease_id, cause=7, refund="7")
+    await world.apply(closed)
+    async with world.market.database.writing() as session:
+        await assignments.follow_disputes(session, world.market, [closed], now())
+    assert await expire(world, closed, 0) == SEGMENTS
+    assert await states(world, rented) == {"audit": {"expired"}, "arbitration": {"expired"}}
+
+
+async def test_when_a_lease_is_disputed_again_then_an_earlier_ruling_does_not_end_that(
+    world: World,
+) -> None:
+    rented, _ = await commit(world)
+    auditor = AUDITOR.address.lower()
+    lease = {"lease_id": rented.lease_id, "challenger": auditor}
+    none = dict.fromkeys(("slashed_to_renter", "slashed_to_challenger", "bonds_to_provider"), "0")
+    events = [
+        world.event("Challenged", **lease, segment=2, bond="5"),
+        world.event("Ruled", **lease, fraud=False, **none),
+        world.event("Challenged", **lease, segment=3, bond="5"),
+    ]
+    await world.apply(*events)
+    async with world.market.database.writing() as session:
+        await assignments.follow_disputes(session, world.market, events, now())
+        rows = await repository.of_leases(session, world.market.scope, [rented.lease_id])
+    assert {row.segment: row.state for row in rows} == {2: "ruled", 3: "assigned"}

@@ -11,7 +11,7 @@ from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
 from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from client_sdk.protocol.trace import trace_root
-from marketplace.audits import repository, service
+from marketplace.audits import assignments, repository
 from marketplace.clock import now
 from marketplace.receipts import service as receipts
 from tests.support.market import (
@@ -68,7 +68,7 @@ async def drawn(world: World) -> tuple[Rented, Work, dict[str, Any]]:
     for _ in range(2):  # a second delivery draws the same
         async with world.market.database.writing() as session:
             args = (session, world.market, place, hex32(world.block), bytes(32), now())
-            assert await service.draw(*args) == 1
+            assert await assignments.draw(*args) == 1
     (audit,) = (await world.request(AUDITOR, "GET", "/audits")).json()["audits"]
     return rented, work, audit
 
@@ -187,7 +187,7 @@ async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
     market = world.market
     for _ in range(2):
         async with market.database.writing() as session:
-            await service.arbitrate(session, market, [challenged], now())
+            await assignments.follow_disputes(session, market, [challenged], now())
     (audit,) = (await world.request(ARBITER, "GET", "/audits?role=auditor")).json()["audits"]
     assert (audit["kind"], audit["segment"], audit["commit"]["up_to"]) == ("arbitration", 2, 4)
     assert (await world.lease_facts(rented.lease_id)).state == "disputed"
@@ -199,7 +199,7 @@ async def test_when_a_commit_is_challenged_then_the_arbiter_gets_the_exchange(
     closed = world.event("Closed", lease_id=rented.lease_id, cause=5, paid_segments=0, refund="7")
     await world.apply(ruled, closed)
     async with market.database.writing() as session:
-        await service.follow_rulings(session, market.scope, [ruled], now())
+        await assignments.follow_disputes(session, market, [ruled], now())
     async with market.database.writing() as session:
         assert await receipts.write(session, market, rented.lease_id, closed.block_hash, now())
     receipt = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")).json()
@@ -220,11 +220,11 @@ async def test_when_an_attestation_ends_a_dispute_then_the_arbiter_has_nothing_t
     )
     await world.apply(challenged)
     async with market.database.writing() as session:
-        await service.arbitrate(session, market, [challenged], now())
+        await assignments.follow_disputes(session, market, [challenged], now())
     attested = world.event("Unretrievable", lease_id=lease_id, good_segments=1)
     await world.apply(attested)
     async with market.database.writing() as session:
-        await service.follow_rulings(session, market.scope, [attested], now())
+        await assignments.follow_disputes(session, market, [attested], now())
     async with market.database.reading() as session:
         (row,) = [a for a in await repository.of_leases(session, market.scope, [lease_id])
                   if a.kind == AuditKind.ARBITRATION]  # fmt: skip
@@ -246,7 +246,7 @@ async def test_when_data_are_demanded_then_the_arbiter_gets_the_exchange_as_for_
     await world.apply(demanded)
     market = world.market
     async with market.database.writing() as session:
-        await service.arbitrate(session, market, [demanded], now())
+        await assignments.follow_disputes(session, market, [demanded], now())
     (audit,) = (await world.request(ARBITER, "GET", "/audits?role=auditor")).json()["audits"]
     assert (audit["kind"], audit["segment"], audit["commit"]["up_to"]) == ("arbitration", 2, 4)
     assert (audit["draw"]["challenger"], audit["draw"]["is_demand"]) == (account, True)
@@ -254,7 +254,7 @@ async def test_when_data_are_demanded_then_the_arbiter_gets_the_exchange_as_for_
     closed = world.event("Closed", **lease, cause=7, paid_segments=2, refund="7")
     await world.apply(attested, closed)
     async with market.database.writing() as session:
-        await service.follow_rulings(session, market.scope, [attested], now())
+        await assignments.follow_disputes(session, market, [attested], now())
     async with market.database.writing() as session:
         assert await receipts.write(session, market, rented.lease_id, closed.block_hash, now())
     receipt = (await world.request(RENTER, "GET", f"/jobs/{rented.job_id}/receipt")).json()
@@ -296,10 +296,12 @@ async def test_when_nobody_may_audit_then_nobody_is_drawn(world: World) -> None:
     )
     await world.apply(event)
     async with world.market.database.writing() as session:
-        drawn = await service.draw(
+        drawn = await assignments.draw(
             session, world.market, event.place, event.block_hash, bytes(32), now()
         )
-        gone = await service.draw(session, world.market, event.place, hex32(1), bytes(32), now())
+        gone = await assignments.draw(
+            session, world.market, event.place, hex32(1), bytes(32), now()
+        )
     assert (drawn, gone) == (0, 0)
 
 

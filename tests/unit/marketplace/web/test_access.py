@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from client_sdk.protocol.states import AuditState
-from marketplace.audits import service as audits
+from marketplace.audits import assignments as audits
 from marketplace.clock import now
 from marketplace.outbox.kinds import RELAY_STOP
 from marketplace.relays import service as relays
