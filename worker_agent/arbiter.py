@@ -5,8 +5,9 @@ carries state outside its checkpoints, or that is not deterministic, makes the t
 nothing is proven against the provider and the ruling is honest. Fraud needs two runs that agree
 with each other and not with the commit. They run one after the other, so that neither takes the
 other's memory; what fails is run again, and what fails again is no ground for any ruling, unless
-the code itself ends both runs in the same way. What cannot be fetched from any market until shortly
-before the ruling's time ends is attested as not retrievable: unpaid, and nobody is slashed for it.
+the code itself ends both runs in the same way. What no market gave while there was time to judge it
+(`Dispute.missed`) is attested as not retrievable shortly before the ruling's time ends: unpaid, and
+nobody is slashed for it.
 
 A ruling covers all committed segments, so an honest one waits until each segment that was
 challenged, or whose data were demanded, was found right. One decision is sent for a dispute, never
@@ -25,7 +26,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from client_sdk.chain.errors import CallReverted
@@ -36,6 +36,7 @@ from contracts.bindings import Call, DisputeView
 from worker_agent.audit import agrees
 from worker_agent.case import Case, CaseInputs, check_opening, margin_of
 from worker_agent.context import Context
+from worker_agent.dispute import Dispute
 from worker_agent.errors import (
     BadOpening,
     JobFailed,
@@ -61,27 +62,6 @@ T = TypeVar("T")
 Result = SegmentRecord | WorkerError
 Pair = tuple[SegmentRecord, SegmentRecord | None]
 """Result of a run from the start, and of a second one from its own checkpoint where needed."""
-
-
-@dataclass(slots=True)
-class Dispute:
-    """One freeze of one lease, and what was found in it so far.
-
-    Attributes
-    ----------
-    right
-        Segments whose commit was reproduced.
-    withheld
-        By segment and audit: whether the data are withheld there.
-    """
-
-    lease_id: bytes
-    disputed_at: int
-    right: set[int] = field(default_factory=set)
-    withheld: dict[int, dict[str, bool]] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.lease_id.hex()}:{self.disputed_at}"
 
 
 class Runs:
@@ -113,11 +93,12 @@ class Arbiter(Examiner):
         if dispute is None:
             return
         try:
-            opening, inputs = self._given(market, case)
+            opening, inputs = self._given(market, dispute, case)
         except (Withheld, BadOpening) as error:
             self._attest(dispute, case, str(error))
             return
-        self._note(dispute, case, withheld=False)
+        with self._lock:
+            dispute.found(case.audit)
         runs = self._start(case, inputs)
         if opening is not None:
             self._rule(market, dispute, case, opening, runs)
@@ -137,15 +118,19 @@ class Arbiter(Examiner):
         if runs is not None:
             runs.control.cancel("its sibling was cancelled")
 
-    def _given(self, market: Market, case: Case) -> tuple[BoundaryOpening | None, CaseInputs]:
+    def _given(
+        self, market: Market, dispute: Dispute, case: Case
+    ) -> tuple[BoundaryOpening | None, CaseInputs]:
         """What the provider has handed over: the opening, where it is its time, and the inputs.
 
         Raises
         ------
         Withheld, BadOpening
-            It is not there, or is no answer.
+            It is not there, is no answer, or came too late.
         """
         audit, opening = case.audit, None
+        if dispute.is_late(audit):
+            raise Withheld("half of the time was over before an answer came")
         if audit.state not in _ANSWERED:
             raise Withheld(f"no answer while {audit.state}")
         if audit.state is AuditState.OPENED:
@@ -217,7 +202,8 @@ class Arbiter(Examiner):
     def _dispute_of(self, case: Case) -> Dispute | None:
         """The lease's open dispute; ``None`` when there is none, or this arbiter has decided it."""
         lease_id = case.audit.lease_id
-        now = Dispute(lease_id, self._view(lease_id).disputed_at)
+        begun = self._view(lease_id).disputed_at
+        now = Dispute(lease_id, begun, begun + case.history.terms.dispute_timeout)
         if not now.disputed_at or self._is_decided(now):
             with self._lock:
                 self._disputes.pop(lease_id, None)
@@ -232,21 +218,15 @@ class Arbiter(Examiner):
         """What the chain says of a lease's dispute now; all zero when there is none."""
         return self.context.chain.view(self.context.chain.escrow.dispute_of(lease_id))
 
-    def _note(self, dispute: Dispute, case: Case, *, withheld: bool) -> bool:
-        """Note whether a segment's data are withheld here; whether they are at every market."""
-        with self._lock:
-            rows = dispute.withheld.setdefault(case.audit.segment, {})
-            rows[case.audit.audit_id] = withheld
-            return all(rows.values())
-
     def _attest(self, dispute: Dispute, case: Case, why: str) -> None:
         """Say that the data cannot be fetched, in the last moment in which that is possible."""
-        everywhere = self._note(dispute, case, withheld=True)
+        chain, terms = self.context.chain, case.history.terms
+        now = chain.now()
+        with self._lock:
+            everywhere = dispute.missed(case.audit, now)
         if not (everywhere and self.waited(case)):
             return
-        chain, terms = self.context.chain, case.history.terms
-        ends = dispute.disputed_at + terms.dispute_timeout
-        if not ends - margin_of(terms.dispute_timeout) <= chain.now() < ends:
+        if not dispute.ends_at - margin_of(terms.dispute_timeout) <= now < dispute.ends_at:
             return
         # What was challenged below cannot stay without a ruling, which can only cover all. In the
         # second half of the time nobody can point lower any more.

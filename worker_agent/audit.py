@@ -8,7 +8,8 @@ nor a market that ends or hides its row changes that; the market is told of the 
 
 Where inputs or opening are withheld until shortly before the window closes, the auditor demands the
 data on chain, with the same bond: whoever withholds them, provider or market, unverified work is
-then not paid unless the arbiter can fetch them.
+then not paid unless the arbiter can fetch them. In a dispute about a later segment it does so
+before half of the arbiter's time is over.
 """
 
 from __future__ import annotations
@@ -267,13 +268,18 @@ class Auditor(Examiner):
             journal.put(_DEMANDED, work, {"audit_id": case.audit.audit_id})
 
     def _overdue(self, case: Case) -> bool:
-        """Whether the window is about to close, while a demand is still possible."""
-        lease = self.context.chain.lease(case.audit.lease_id)
-        if lease.status is not LeaseStatus.ACTIVE:
-            return False
-        closes = matures_at(case.history.terms, lease)
-        margin = margin_of(case.history.terms.window)
-        return closes - margin <= self.context.chain.now() < closes
+        """Whether a demand is still possible, but not for long.
+
+        In a dispute too, where one of a lower segment is possible until half of its time is over:
+        a friendly challenge of the last segment would hide what is withheld below it.
+        """
+        chain, terms = self.context.chain, case.history.terms
+        lease = chain.lease(case.audit.lease_id)
+        closes, period = matures_at(terms, lease), terms.window
+        if lease.status is LeaseStatus.DISPUTED:
+            period = terms.dispute_timeout // 2
+            closes = chain.view(chain.escrow.dispute_of(case.audit.lease_id)).disputed_at + period
+        return closes - margin_of(period) <= chain.now() < closes
 
     def _challenge(self, objection: Objection) -> None:
         """Challenge, if the contract takes it now; drop the objection once nothing can come of it.

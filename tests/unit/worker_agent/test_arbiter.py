@@ -329,6 +329,42 @@ def test_when_another_market_serves_the_inputs_then_nothing_is_attested(
     assert [ruled.fraud for ruled in lease.rulings] == [False]
 
 
+def half_over(lease: Committed) -> None:
+    dispute = lease.chain.state.disputes[lease.lease_id]
+    half = dispute.disputed_at + lease.terms.dispute_timeout // 2
+    lease.chain.mine(seconds=half - lease.chain.now())
+
+
+@pytest.mark.parametrize("late", [AuditState.ASSIGNED, AuditState.REPORTED])
+def test_when_the_answer_comes_after_half_of_the_time_then_it_counts_as_withheld(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch, late: AuditState
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    given = AuditState.OPENED if late is AuditState.REPORTED else AuditState.INPUTS_READY
+    arbiter.step(arbiter.at, case_of(lease, late))
+    half_over(lease)
+    arbiter.step(arbiter.at, case_of(lease, late))
+    arbiter.step(arbiter.at, case_of(lease, given))
+    assert (arbiter.runs, lease.rulings, lease.attested) == ([], [], []), "there is time yet"
+    withheld(lease, 4)
+    arbiter.step(arbiter.at, case_of(lease, given))
+    assert (arbiter.runs, lease.rulings, lease.attested) == ([], [], [SEGMENT])
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["missed before", "arbiter late itself"])
+def test_when_the_answer_was_there_at_the_first_look_after_half_then_it_is_judged(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(resumed=lease.records[SEGMENT], whole=lease.records[SEGMENT])
+    if looked:
+        arbiter.step(arbiter.at, case_of(lease, AuditState.ASSIGNED))
+    half_over(lease)
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+
+
 def low_case(lease: Committed, state: AuditState = AuditState.OPENED) -> Case:
     """The case of a lower segment that somebody else pointed at."""
     kind, auditor = AuditKind.ARBITRATION, parties.ARBITER.address

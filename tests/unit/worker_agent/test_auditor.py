@@ -221,6 +221,39 @@ def test_when_the_provider_is_silent_then_data_are_demanded_just_before_the_wind
     assert lease.row["outcome"] is None, "silence is no comparison"
 
 
+@pytest.mark.parametrize("lease", [{"dispute_timeout": 40}], indirect=True, ids=[""])
+@pytest.mark.parametrize(
+    ("disputed", "left_s", "demanded"),
+    [
+        (3, 9, []),
+        (3, 5, [1]),
+        (3, 2, [1]),
+        (3, 0, []),
+        (3, -15, []),
+        (1, 5, []),
+        (0, 5, []),
+    ],
+)
+@pytest.mark.parametrize("window_left_s", [1, WINDOW_S - 1])
+def test_when_a_friend_challenges_a_later_segment_then_data_below_it_are_demanded_all_the_same(
+    lease: Committed,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    disputed: int,
+    left_s: int,
+    demanded: list[int],
+    window_left_s: int,
+) -> None:
+    monkeypatch.setattr(Auditor, "waited", lambda _self, _case: True)
+    auditor = make()
+    lease.chain.mine(seconds=WINDOW_S - window_left_s - 1)
+    lease.challenge(disputed)
+    lease.chain.mine(seconds=lease.terms.dispute_timeout // 2 - left_s)
+    auditor.step(auditor.at, lease.case(state=AuditState.ASSIGNED, opening=None))
+    assert [event.segment for event in lease.demands] == demanded
+    assert not auditor.context.sender.refused  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     "error",
     [
