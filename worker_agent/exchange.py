@@ -31,6 +31,10 @@ from worker_agent.market import Json, Market
 
 MAX_SEALED_KEY_BYTES: Final = 1024
 _MAX_DATA_ITEMS: Final = 256
+_PAGE_ROWS: Final = 20
+"""Rows of the largest inputs stay well below ``worker_agent.market.MAX_JSON_BYTES``."""
+_MAX_ROWS: Final = 10_000
+"""A market that never comes to an end is not followed further."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,16 +94,27 @@ class AuditView:
 
 
 def live_audits(market: Market, role: str) -> list[object]:
-    """Rows of this account's audits that wait for somebody; a market sends some 100 at a time.
+    """Rows of this account's audits that wait for somebody, all pages of them.
+
+    Whoever makes many that cannot be finished hides no later one behind them.
 
     Parameters
     ----------
     role:
         ``auditor`` (the arbiter is one here), or ``operator`` of the audited machine.
     """
-    # Without the states, those that are over would soon be all that comes.
-    rows = market.get("/v1/audits", role=role, state=sorted(LIVE_AUDITS)).get("audits")
-    return rows if isinstance(rows, list) else []
+    rows: list[object] = []
+    after = None
+    while len(rows) < _MAX_ROWS:
+        page = market.get(
+            "/v1/audits", role=role, state=sorted(LIVE_AUDITS), limit=_PAGE_ROWS, after=after
+        )
+        found, after = page.get("audits"), page.get("next")
+        if isinstance(found, list):
+            rows += found
+        if not found or not isinstance(after, str):
+            break
+    return rows
 
 
 def parse_audit(value: object) -> AuditView:

@@ -76,9 +76,10 @@ async def page(
     *,
     role: str | None,
     states: Collection[str],
+    after: str | None,
     limit: int,
 ) -> Sequence[Audit]:
-    """Return an account's audits, oldest first."""
+    """Return an account's audits in the order of their ids, oldest first."""
     query = select(Audit).where(*scope.of(Audit))
     if role == "auditor":
         query = query.where(Audit.auditor == account)
@@ -88,6 +89,8 @@ async def page(
         query = query.where(or_(Audit.auditor == account, Audit.operator == account))
     if states:
         query = query.where(Audit.state.in_(list(states)))
+    if after is not None:
+        query = query.where(Audit.audit_id > after)
     return (await session.scalars(query.order_by(Audit.audit_id).limit(limit))).all()
 
 

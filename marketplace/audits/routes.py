@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -86,15 +86,17 @@ async def audits(
     market: MarketDep,
     role: Literal["auditor", "operator"] | None = None,
     state: Annotated[list[AuditState] | None, Query()] = None,
+    after: Annotated[str | None, Query(max_length=40)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> AuditsAnswer:
-    """Return the audits that the caller was drawn for, or whose work it runs."""
+    """Return the audits that the caller was drawn for, or whose work it runs, oldest first."""
     states = [s.value for s in state or []]
     async with market.database.reading() as session:
         rows = await repository.page(
-            session, market.scope, caller, role=role, states=states, limit=limit
+            session, market.scope, caller, role=role, states=states, after=after, limit=limit
         )
-        return AuditsAnswer(audits=[await _answer(session, market, row, caller) for row in rows])
+        answers = [await _answer(session, market, row, caller) for row in rows]
+    return AuditsAnswer(audits=answers, next=rows[-1].audit_id if len(rows) == limit else None)
 
 
 @router.get("/{audit_id}", responses=errors(*_COMMON, AuditUnknown))
@@ -106,12 +108,15 @@ async def audit(audit_id: AuditId, caller: CallerDep, market: MarketDep) -> Audi
 
 
 @router.post(
-    "/{audit_id}/inputs", responses=errors(*_COMMON, AuditUnknown, AuditOver, ArtifactUnknown)
+    "/{audit_id}/inputs",
+    responses=errors(*_COMMON, AuditUnknown, AuditOver, ArtifactUnknown, MessageRefused),
 )
 async def inputs(
     audit_id: AuditId, body: InputsBody, caller: CallerDep, market: MarketDep
 ) -> AuditAnswer:
     """Hand over what the auditor needs; may be repeated until the report."""
+    if body.opening is not None:
+        _opening(body.opening)
     async with market.database.writing() as session:
         row = await service.hand_inputs(session, market, audit_id, caller, body.model_dump(), now())
         return await _answer(session, market, row, caller)
@@ -146,10 +151,7 @@ async def opening(
     audit_id: AuditId, body: OpeningBody, caller: CallerDep, market: MarketDep
 ) -> AuditAnswer:
     """Open the end of the audited segment; taken only after the report."""
-    try:
-        message = BoundaryOpening.from_json(body.opening)
-    except ProtocolError as error:
-        raise MessageRefused(f"BoundaryOpening: {error}") from error
+    message = _opening(body.opening)
     async with market.database.writing() as session:
         row = await service.take_opening(session, market, audit_id, caller, message, now())
         return await _answer(session, market, row, caller)
@@ -167,6 +169,14 @@ async def outcome(
             session, market, audit_id, caller, body.result, body.evidence, now()
         )
         return await _answer(session, market, row, caller)
+
+
+def _opening(value: dict[str, Any]) -> BoundaryOpening:
+    """Read an opening. One of any size would not fit in a page of audits."""
+    try:
+        return BoundaryOpening.from_json(value)
+    except ProtocolError as error:
+        raise MessageRefused(f"BoundaryOpening: {error}") from error
 
 
 async def _answer(

@@ -57,7 +57,6 @@ class InputsBody(Body):
     opening: dict[str, Any] | None = Field(
         default=None, description="Opening of the segment before; null for the first."
     )
-    lease: dict[str, Any] | None = None
 
 
 class ReportBody(Body):
@@ -97,7 +96,6 @@ class AuditInputs(Answer):
     sealed_key: str
     artifacts: dict[str, Any]
     opening: dict[str, Any] | None
-    lease: dict[str, Any] | None
 
 
 class AuditAnswer(Answer):
@@ -129,6 +127,7 @@ class AuditsAnswer(Answer):
     """The caller's audits, oldest first."""
 
     audits: list[AuditAnswer]
+    next: str | None = Field(description="Pass as `after` for the next page; null at the end.")
 
 
 def auditor_answer(row: Auditor) -> AuditorAnswer:
@@ -148,7 +147,11 @@ def audit_answer(row: Audit, caller: str, auditor: Auditor | None) -> AuditAnswe
     shows_report = is_auditor or row.opening is not None
     inputs = None
     if row.inputs is not None:
-        inputs = AuditInputs(sealed_key=row.sealed_key or "", **row.inputs)
+        inputs = AuditInputs(
+            sealed_key=row.sealed_key or "",
+            artifacts=row.inputs["artifacts"],
+            opening=row.inputs["opening"],
+        )
     commit = row.draw.get("commit")
     return AuditAnswer(
         audit_id=row.audit_id,

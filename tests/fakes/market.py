@@ -24,8 +24,6 @@ from worker_agent.history import LeaseHistory, history_of
 from worker_agent.market import Market
 
 Json = dict[str, Any]
-PAGE = 200
-"""Most audits in one answer, the oldest first."""
 
 
 @dataclass
@@ -258,14 +256,22 @@ class FakeMarket:
         return _ok({"auditors": [r for r in self.auditors.values() if r["role"] == "auditor"]})
 
     def _audits(self, token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
-        role, states = request.url.params.get("role"), request.url.params.get_list("state")
-        rows = [
-            row
-            for row in self.audits.values()
+        params = request.url.params
+        role, states, limit = (
+            params.get("role"),
+            params.get_list("state"),
+            int(params.get("limit", "200")),
+        )
+        found = {
+            audit_id: self._shown(row, role or "")
+            for audit_id, row in sorted(self.audits.items())
             if (role == "operator" or row["auditor"] == token)
             and (not states or row["state"] in states)
-        ]
-        return _ok({"audits": [self._shown(row, role or "") for row in rows[:PAGE]]})
+            and audit_id > params.get("after", "")
+        }
+        page = list(found)[:limit]
+        last = page[-1] if len(page) == limit else None
+        return _ok({"audits": [found[audit_id] for audit_id in page], "next": last})
 
     @staticmethod
     def _shown(row: Json, role: str) -> Json:

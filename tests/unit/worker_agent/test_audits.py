@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -19,13 +19,15 @@ from client_sdk.protocol.messages import AuditorKey
 from contracts.bindings import LeaseStatus
 from contracts.events import Challenged, CloseCause, Closed, DataDemanded, Ruled, Unretrievable
 from tests.fakes import parties
-from tests.fakes.market import PAGE, FakeMarket
+from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
 from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
 from worker_agent.examine import Examiner
+from worker_agent.exchange import live_audits
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
+from worker_agent.market import Market
 from worker_agent.records import LeasePhase
 from worker_agent.settings import Cheat, Role
 
@@ -95,17 +97,27 @@ def test_when_the_work_is_honest_then_audits_agree_and_nobody_challenges(
             assert row["report"]
 
 
-def test_when_many_audits_are_over_then_new_ones_are_still_seen_by_both_sides(
-    world: Any, examiners: Any
+@pytest.mark.parametrize("state", ["agreed", "assigned"])
+def test_when_many_audits_are_over_or_stuck_then_new_ones_are_still_seen_by_both_sides(
+    world: Any, examiners: Any, state: str
 ) -> None:
     both = examiners()
     both.turn()
-    over = {"auditor": parties.AUDITOR.address, "state": "agreed", "reported": True, "opening": {}}
-    world.market.audits |= {f"old-{number}": over for number in range(PAGE)}
+    old = {"auditor": parties.AUDITOR.address, "state": state, "reported": True, "opening": {}}
+    world.market.audits |= {f"a{number:03}_old": old for number in range(250)}
     world.start_lease(parties.make_job(world.folder, world.market))
     world.run_until(world.closed, both.turn)
     new = [row["state"] for name, row in world.market.audits.items() if "old" not in name]
     assert "agreed" in new
+
+
+def test_when_a_market_never_ends_its_list_of_audits_then_it_is_left() -> None:
+    class Endless:
+        def get(self, _path: str, **query: Any) -> dict[str, Any]:
+            return {"audits": [query["after"]] * query["limit"], "next": "again"}
+
+    rows = live_audits(cast("Market", Endless()), "auditor")
+    assert len(rows) == 10_000
 
 
 def test_when_audits_are_over_then_neither_memory_nor_disk_keeps_their_inputs(

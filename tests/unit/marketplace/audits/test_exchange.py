@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from client_sdk.chain.signing import is_signed_by
+from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
 from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
@@ -341,3 +342,45 @@ async def test_when_audits_are_listed_then_each_party_sees_its_own(
     ):
         answer = await world.request(account, "GET", f"/audits{query}")
         assert len(answer.json()["audits"]) == seen, (account.address, query)
+
+
+async def test_when_more_audits_wait_than_fit_in_a_page_then_the_newest_is_reached(
+    world: World, drawn: Any
+) -> None:
+    _, _, first = drawn
+    market = world.market
+    async with market.database.writing() as session:
+        row = await repository.find(session, market.scope, first["audit_id"])
+        assert row is not None
+        names = ("kind", "lease_id", "operator", "segment", "auditor", "draw", "state")
+        names += ("created_at", "updated_at", "expires_at")
+        kept = {name: getattr(row, name) for name in names}
+        more = [
+            {**kept, "cause": f"cause:{number}", "audit_id": new_id(IdKind.AUDIT)}
+            for number in range(210)
+        ]
+        await repository.add(session, market.scope, more)
+    wanted = {first["audit_id"], *(audit["audit_id"] for audit in more)}
+    live = "&".join(f"state={state}" for state in LIVE_AUDITS)
+    for account, role in ((AUDITOR, "auditor"), (OPERATOR, "operator")):
+        seen: list[str] = []
+        after = ""
+        for num_rows in (200, 11):
+            page = await world.request(account, "GET", f"/audits?role={role}&{live}{after}")
+            answer = page.json()
+            assert len(answer["audits"]) == num_rows
+            seen += [audit["audit_id"] for audit in answer["audits"]]
+            after = f"&after={answer['next']}"
+        assert answer["next"] is None
+        assert seen == sorted(wanted)
+
+
+async def test_when_inputs_come_with_anything_else_than_an_opening_then_they_are_refused(
+    world: World, drawn: Any
+) -> None:
+    # What one party hands over is in the other's list: it must not burst a page of that.
+    _, _, audit = drawn
+    artifacts = {"manifest": "0" * 64, "bundle": "0" * 64}
+    body = {"sealed_key": "AAAA", "artifacts": artifacts, "opening": {"blob": "a" * 500_000}}
+    answer = await post(world, OPERATOR, audit, "inputs", body)
+    assert answer.json()["error"]["code"] == "message_refused"
