@@ -19,6 +19,7 @@ from contracts.events import (
     DisputeTimedOut,
     Event,
     LateFraud,
+    LatePaid,
     Opened,
     RelayerPaid,
     Ruled,
@@ -109,7 +110,7 @@ def account_of(terms: Terms, events: Iterable[Event]) -> Account:
             moved.append(_move("slashed stake", terms.renter, event.slashed_to_renter, event))
             reward = event.slashed_to_challenger
             moved.append(_move("challenger's reward", event.challenger, reward, event))
-        elif isinstance(event, LateFraud):
+        elif isinstance(event, LateFraud | LatePaid):
             slashed += event.slashed_to_renter
             moved.append(_move("slashed stake", terms.renter, event.slashed_to_renter, event))
     return Account(

@@ -16,6 +16,7 @@ from contracts.codec import BadChainData
 from contracts.errors import ContractError, decode_error
 from contracts.events import CloseCause, Event, TermsTuple, decode_event
 from contracts.logs import Log
+from contracts.token import Token
 from contracts.views import (
     DisputeView,
     LeaseStatus,
@@ -217,6 +218,10 @@ class LeaseEscrow(Contract):
         """Rule fraud on a closed lease; `good_segments` is the index of the first wrong one."""
         return self._call("ruleLate", terms, good_segments)
 
+    def pay_late(self, terms: TermsTuple) -> Call:
+        """Pay the renter what a late ruling left owed, as far as there is stake for it."""
+        return self._call("payLate", terms)
+
     def timeout_dispute(self, terms: TermsTuple) -> Call:
         return self._call("timeoutDispute", terms)
 
@@ -308,6 +313,10 @@ class LeaseEscrow(Contract):
     def free_stake_of(self, provider: str, token: str) -> View[int]:
         return self._view("freeStakeOf", provider, token, build=int)
 
+    def owed_of(self, lease_id: bytes) -> View[int]:
+        """What the late ruling on a lease has still to take for its renter."""
+        return self._view("owedOf", lease_id, build=int)
+
     def credit_of(self, token: str, account: str) -> View[int]:
         return self._view("creditOf", token, account, build=int)
 
@@ -350,45 +359,6 @@ class LeaseEscrow(Contract):
     def paused(self) -> View[bool]:
         """Whether `open` and `list` are stopped."""
         return self._view("paused", build=bool)
-
-
-class Token(Contract):
-    """An ERC-20 token; `mint` only works on the test token."""
-
-    _artifact_name = "TestToken"
-
-    def approve(self, spender: str, amount: int) -> Call:
-        return self._call("approve", spender, amount)
-
-    def transfer(self, to: str, amount: int) -> Call:
-        return self._call("transfer", to, amount)
-
-    def transfer_from(self, owner: str, to: str, amount: int) -> Call:
-        """Move another account's tokens, out of the allowance it gave to the caller."""
-        return self._call("transferFrom", owner, to, amount)
-
-    def mint(self, to: str, amount: int) -> Call:
-        """Create test money; the caller must be the token's minter."""
-        return self._call("mint", to, amount)
-
-    def balance_of(self, account: str) -> View[int]:
-        return self._view("balanceOf", account, build=int)
-
-    def allowance(self, owner: str, spender: str) -> View[int]:
-        return self._view("allowance", owner, spender, build=int)
-
-    def decimals(self) -> View[int]:
-        return self._view("decimals", build=int)
-
-    def symbol(self) -> View[str]:
-        return self._view("symbol", build=str)
-
-    def name(self) -> View[str]:
-        return self._view("name", build=str)
-
-    def domain_separator(self) -> View[bytes]:
-        """Hash of the domain that permits and authorizations are signed for (EIP-712)."""
-        return self._view("DOMAIN_SEPARATOR", build=bytes)
 
 
 def _lease_view(fields: tuple[Any, ...]) -> LeaseView:

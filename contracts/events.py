@@ -214,6 +214,14 @@ class LateFraud(Event):
     lease_id: bytes
     good_segments: int
     slashed_to_renter: int
+    owed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatePaid(Event):
+    lease_id: bytes
+    slashed_to_renter: int
+    owed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +319,7 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = {
         BondReturned,
         Ruled,
         LateFraud,
+        LatePaid,
         Unretrievable,
         MachineRejected,
         DisputeTimedOut,

@@ -78,11 +78,13 @@ class StakeView:
     locked: int
     unbonding: int
     claimable_at: int
+    owed: int = 0
+    """What late rulings have still to take; can be more than there is."""
 
     @property
     def free(self) -> int:
         """What a new lease can lock."""
-        return max(0, self.total - self.unbonding - self.locked)
+        return max(0, self.total - self.unbonding - self.locked - self.owed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ _SUMMED: Final = {
     "to_treasury": (_PAYMENTS, "to_treasury"),
     "to_audit_pool": (_PAYMENTS, "to_audit_pool"),
     "refunded": (("Closed",), "refund"),
-    "slashed_to_renter": (("Ruled", "LateFraud"), "slashed_to_renter"),
+    "slashed_to_renter": (("Ruled", "LateFraud", "LatePaid"), "slashed_to_renter"),
     "slashed_to_challenger": (("Ruled",), "slashed_to_challenger"),
 }
 

@@ -12,6 +12,7 @@ _CHALLENGE: Final = "test/Challenge.t.sol"
 _ATTEST: Final = "test/Unretrievable.t.sol"
 _DEMAND: Final = "test/Demand.t.sol"
 _REJECT: Final = "test/RejectMachine.t.sol"
+_PAY_LATE: Final = "test/PayLate.t.sol"
 _LATE: Final = "test/RuleLate.t.sol"
 _RULE: Final = "test/Rule.t.sol"
 _QUORUM: Final = "test/QuorumFindings.t.sol"
@@ -216,9 +217,35 @@ DISPUTE_FAULTS: Final = (
     ),
     Fault(
         "a late slash is the renter's",
-        "_credit(terms.token, terms.renter, slashed);",
-        "_credit(terms.token, terms.arbiter, slashed);",
+        "_credit(terms.token, terms.renter, taken);",
+        "_credit(terms.token, msg.sender, taken);",
         _LATE,
+    ),
+    Fault("what a late ruling does not find stays owed", "_owed[leaseId] = owed;", "", _PAY_LATE),
+    Fault("what is owed is looked for", "if (owed != 0) held.isClaimed = true;", "", _PAY_LATE),
+    Fault(
+        "a provider owes the sum over its leases",
+        "claims.owed = uint128(claims.owed + owed - _owed[leaseId]);",
+        "claims.owed = uint128(owed);",
+        _PAY_LATE,
+    ),
+    Fault(
+        "what is owed is not free",
+        "return free > claims.owed ? free - claims.owed : 0;",
+        "return free;",
+        _PAY_LATE,
+    ),
+    Fault(
+        "nobody leaves while something is owed",
+        "if (claims.owed != 0) revert LateDebt(msg.sender, token, claims.owed);",
+        "",
+        _PAY_LATE,
+    ),
+    Fault(
+        "a payment of nothing is refused",
+        "if (slashed == 0) revert NothingToPay(leaseId, owed);",
+        "",
+        _PAY_LATE,
     ),
     Fault(
         "a listing's new operator does not judge",

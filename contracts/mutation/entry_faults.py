@@ -241,14 +241,14 @@ ENTRY_FAULTS: Final = (
     ),
     Fault(
         "a slash is counted",
-        "held.total -= uint88(bond);\n        held.slashed = _oneMore(held.slashed);",
+        "held.total -= uint88(bond);\n        _countSlash(provider, token);",
         "held.total -= uint88(bond);",
         _REPUTATION,
     ),
     Fault(
         "a late slash is counted",
-        "held.total -= uint88(slashed);\n        held.slashed = _oneMore(held.slashed);",
-        "held.total -= uint88(slashed);",
+        "if (terms.bond != 0) _countSlash(terms.provider, terms.token);",
+        "",
         _REPUTATION,
     ),
     Fault(

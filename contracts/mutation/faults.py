@@ -363,19 +363,19 @@ ESCROW_FAULTS: Final = (
     Fault("bonds are of free stake", "if (bond > free)", "if (false)", _OPEN),
     Fault(
         "a stake waits its period",
-        "if (block.timestamp < record.claimableAt)",
+        "if (block.timestamp < claims.claimableAt)",
         "if (false)",
         _STAKES,
     ),
     Fault(
         "live leases keep their bonds",
         "uint256 available = _freeStake(msg.sender, token, held);",
-        "uint256 available = held.total - _unbonds[msg.sender][token].amount;",
+        "uint256 available = held.total - _claims[msg.sender][token].unbonding;",
         _STAKES,
     ),
     Fault(
         "a slash reaches unbonding stake",
-        "if (record.amount > left) record.amount = left;",
+        "if (claims.unbonding > left) claims.unbonding = left;",
         "",
         "test/RuleLate.t.sol",
     ),

@@ -15,7 +15,7 @@ contract ExtensionTest is EscrowTest {
         ILeaseEscrow direct = ILeaseEscrow(escrow.extension());
         IEscrowTypes.Terms memory terms = _terms();
         IEscrowTypes.Order memory order;
-        bytes[25] memory calls = [
+        bytes[26] memory calls = [
             abi.encodeCall(direct.list, (CLASS, address(token), 1, operator, DOCUMENT)),
             abi.encodeCall(direct.reprice, (listingId, 1)),
             abi.encodeCall(direct.delist, (listingId)),
@@ -39,6 +39,7 @@ contract ExtensionTest is EscrowTest {
             abi.encodeCall(direct.demandData, (terms, 0)),
             abi.encodeCall(direct.rejectMachine, (terms, 0, "")),
             abi.encodeCall(direct.ruleLate, (terms, 0)),
+            abi.encodeCall(direct.payLate, (terms)),
             abi.encodeCall(
                 direct.challengeFrom, (terms, 0, IEscrowTypes.Source.Credit, OTHER, 0, 1, "")
             ),
@@ -50,7 +51,7 @@ contract ExtensionTest is EscrowTest {
             (bool done, bytes memory result) = address(direct).call(calls[i]);
             vm.assertTrue(!done, "refused");
             bytes memory reason =
-                i == 24 ? bytes("") : abi.encodeWithSelector(IEscrowTypes.DirectCall.selector);
+                i == 25 ? bytes("") : abi.encodeWithSelector(IEscrowTypes.DirectCall.selector);
             vm.assertEq(result, reason, "reason");
         }
     }

@@ -215,6 +215,24 @@ contract GasTest is ConsentTest {
         _measure("rejectMachine, with the operator's signature");
     }
 
+    /// @dev Another lease kept all stake when the first was ruled to be fraud.
+    function test_gas_late() external {
+        _warmCredits();
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        vm.warp(START + 50 + WINDOW);
+        _close(PROVIDER, terms);
+        IEscrowTypes.Terms memory other = _terms();
+        (other.nonce, other.bond) = (2, uint96(escrow.freeStakeOf(PROVIDER, address(token))));
+        _open(other);
+        vm.prank(ARBITER);
+        escrow.ruleLate(terms, 0);
+        _measure("ruleLate that leaves it owed");
+        _close(PROVIDER, other);
+        vm.prank(STRANGER);
+        escrow.payLate(terms);
+        _measure("payLate of all");
+    }
+
     function test_gas_timeout() external {
         _warmCredits();
         (IEscrowTypes.Terms memory terms,) = _disputed(4, 3);

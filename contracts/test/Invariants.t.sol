@@ -28,8 +28,9 @@ import {vm} from "./utils/Vm.sol";
 //   the time left that they had before it. (handler)
 // - A machine is rejected only before any work, by the arbiter or the operator's key, and all is
 //   refunded. (handler)
-// - Fraud is ruled at most once for a lease, also after its end; a late ruling takes at most the
-//   bond, and nothing that backs a live lease. (handler)
+// - Fraud is ruled at most once for a lease, also after its end; a late ruling takes the bond once,
+//   at once or later, and nothing that backs a live lease (handler). What a provider owes is the
+//   sum over its leases.
 // - Closed is final: not a field changes any more, and no terms can be opened twice. (handler)
 // - An order never pays for more than its budget and its segments (handler), and is used by exactly
 //   what its closed leases were paid and what its live ones may cost.
@@ -98,7 +99,7 @@ abstract contract MarketInvariants is EscrowTest {
             vm.assertGe(_handler.count("openWithPermit"), 1, "openWithPermit");
             vm.assertGe(_handler.count("openWithAuthorization"), 1, "openWithAuthorization");
         }
-        string[30] memory steps = [
+        string[31] memory steps = [
             "stake",
             "unbond",
             "claimUnbond",
@@ -126,6 +127,7 @@ abstract contract MarketInvariants is EscrowTest {
             "attest in a dispute",
             "reject",
             "late",
+            "payLate",
             "withdraw",
             "collect",
             "configure"
@@ -148,11 +150,13 @@ abstract contract MarketInvariants is EscrowTest {
         uint256 owed = fees + auditShares;
         for (uint256 i = 0; i < _handler.numAccounts(); ++i) {
             address account = _handler.accounts(i);
-            (uint256 total, uint256 locked, uint256 unbonding,) =
+            (uint256 total, uint256 locked, uint256 unbonding,, uint256 debt) =
                 escrow.stakeOf(account, address(token));
             vm.assertLe(locked + unbonding, total, "locked and unbonding within the stake");
-            uint256 bonds = i == 2 || i == 3 ? _bondsOf(account) : 0;
+            (uint256 bonds, uint256 debts) =
+                i == 2 || i == 3 ? _dueOf(account) : (uint256(0), uint256(0));
             vm.assertEq(locked, bonds, "locked = bonds of live leases");
+            vm.assertEq(debt, debts, "owed = sum over leases");
             owed += escrow.creditOf(address(token), account) + total;
         }
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
@@ -245,12 +249,13 @@ abstract contract MarketInvariants is EscrowTest {
         }
     }
 
-    function _bondsOf(address provider) private view returns (uint256 bonds) {
+    function _dueOf(address provider) private view returns (uint256 bonds, uint256 debts) {
         for (uint256 i = 0; i < _handler.numLeases(); ++i) {
             IEscrowTypes.Terms memory terms = _handler.termsOf(i);
             if (terms.provider != provider) continue;
             IEscrowTypes.LeaseStatus status = escrow.leaseOf(_handler.leaseId(i)).status;
             if (status != IEscrowTypes.LeaseStatus.Closed) bonds += terms.bond;
+            debts += escrow.owedOf(_handler.leaseId(i));
         }
     }
 
@@ -268,6 +273,7 @@ abstract contract MarketInvariants is EscrowTest {
             if (status == IEscrowTypes.LeaseStatus.Disputed) escrow.timeoutDispute(terms);
             else escrow.close(terms);
         }
+        _payDebts();
         for (uint256 i = 2; i < 4; ++i) {
             _takeStake(_handler.accounts(i));
         }
@@ -284,8 +290,18 @@ abstract contract MarketInvariants is EscrowTest {
         }
     }
 
+    function _payDebts() private {
+        for (uint256 i = 0; i < _handler.numLeases(); ++i) {
+            IEscrowTypes.Terms memory terms = _handler.termsOf(i);
+            (uint256 total,,,,) = escrow.stakeOf(terms.provider, address(token));
+            if (total == 0 || escrow.owedOf(_handler.leaseId(i)) == 0) continue;
+            vm.prank(STRANGER);
+            escrow.payLate(terms);
+        }
+    }
+
     function _takeStake(address provider) private {
-        (uint256 total,, uint256 unbonding,) = escrow.stakeOf(provider, address(token));
+        (uint256 total,, uint256 unbonding,,) = escrow.stakeOf(provider, address(token));
         if (total > unbonding) {
             vm.prank(provider);
             escrow.unbond(address(token), total - unbonding);
@@ -348,6 +364,7 @@ abstract contract MarketInvariants is EscrowTest {
         else if (kind == 8 || kind == 13) _handler.attestUnretrievable(r, uint16(r >> 64));
         else if (kind == 9) _handler.rejectMachine(r, small);
         else if (kind == 10 || kind > 13) _handler.ruleLate(r, uint16(r >> 64));
+        else _handler.payLate(r);
     }
 }
 

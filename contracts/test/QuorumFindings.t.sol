@@ -130,7 +130,7 @@ contract QuorumFindingsTest is RegistryTest {
         vm.expectEmit(address(quorum));
         emit IArbiterQuorum.VerdictGiven(id, root, 0, true, 1, _signers(1));
         _expectEmit();
-        emit IEscrowTypes.LateFraud(id, 1, BOND);
+        emit IEscrowTypes.LateFraud(id, 1, BOND, 0);
         vm.prank(STRANGER);
         quorum.ruleLate(terms, 1, signatures);
         _assertStake(STAKE - BOND, 0, 0);

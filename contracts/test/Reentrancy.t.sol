@@ -139,7 +139,7 @@ contract ReentrancyTest is ConsentTest {
     /// hope something from.
     function _everyCall(address coin) private view returns (bytes[] memory calls) {
         bytes[14] memory leases = _leaseCalls(coin);
-        bytes[19] memory others = _otherCalls(coin);
+        bytes[20] memory others = _otherCalls(coin);
         calls = new bytes[](leases.length + others.length);
         for (uint256 i = 0; i < leases.length; ++i) {
             calls[i] = leases[i];
@@ -175,7 +175,7 @@ contract ReentrancyTest is ConsentTest {
         ];
     }
 
-    function _otherCalls(address coin) private view returns (bytes[19] memory) {
+    function _otherCalls(address coin) private view returns (bytes[20] memory) {
         IEscrowTypes.Terms memory terms = _terms();
         terms.token = coin;
         return [
@@ -194,6 +194,7 @@ contract ReentrancyTest is ConsentTest {
             abi.encodeCall(escrow.demandData, (terms, 0)),
             abi.encodeCall(escrow.rejectMachine, (terms, 0, "")),
             abi.encodeCall(escrow.ruleLate, (terms, 0)),
+            abi.encodeCall(escrow.payLate, (terms)),
             abi.encodeCall(escrow.revokeOrder, (_order(), "")),
             abi.encodeCall(escrow.collect, (coin)),
             abi.encodeCall(escrow.withdrawTo, (coin, PROVIDER)),
@@ -250,7 +251,7 @@ contract ReentrancyTest is ConsentTest {
     }
 
     function _assertHostileStake(uint256 expected) private view {
-        (uint256 total,,,) = escrow.stakeOf(PROVIDER, address(_hostile));
+        (uint256 total,,,,) = escrow.stakeOf(PROVIDER, address(_hostile));
         vm.assertEq(total, expected, "stake");
     }
 }

@@ -279,7 +279,7 @@ contract RuleTest is EscrowTest {
     // ------------------------------------------------------------------------------------- tools
 
     function _wealth(address account) private view returns (uint256) {
-        (uint256 staked,,,) = escrow.stakeOf(account, address(token));
+        (uint256 staked,,,,) = escrow.stakeOf(account, address(token));
         return token.balanceOf(account) + staked + escrow.creditOf(address(token), account);
     }
 

@@ -91,7 +91,7 @@ contract RuleLateTest is EscrowTest {
         bytes32 leaseId = escrow.leaseIdOf(terms);
         IEscrowTypes.Lease memory before = escrow.leaseOf(leaseId);
         _expectEmit();
-        emit IEscrowTypes.LateFraud(leaseId, 1, BOND);
+        emit IEscrowTypes.LateFraud(leaseId, 1, BOND, 0);
         _ruleLate(terms, 1);
         _assertCredits(_paid(4, COST - 4 * uint256(PRICE) + BOND));
         _assertStake(STAKE - BOND, 0, 0);
@@ -115,7 +115,7 @@ contract RuleLateTest is EscrowTest {
         _open(second);
         bytes32 leaseId = escrow.leaseIdOf(terms);
         _expectEmit();
-        emit IEscrowTypes.LateFraud(leaseId, 0, 9);
+        emit IEscrowTypes.LateFraud(leaseId, 0, 9, BOND - 9);
         _ruleLate(terms, 0);
         _assertStake(STAKE - 9, STAKE - 9, 0);
         // The other lease's bond is whole.

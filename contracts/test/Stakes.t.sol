@@ -77,7 +77,7 @@ contract StakesTest is EscrowTest {
         emit IEscrowTypes.UnbondStarted(PROVIDER, address(token), 40, 40, claimableAt);
         _unbond(40);
         _assertStake(STAKE, 0, 40);
-        (,,, uint40 time) = escrow.stakeOf(PROVIDER, address(token));
+        (,,, uint40 time,) = escrow.stakeOf(PROVIDER, address(token));
         vm.assertEq(time, claimableAt, "claimableAt");
         vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), STAKE - 40, "free");
     }

@@ -130,7 +130,7 @@ def subjects(event: EventRecord, terms: Mapping[str, Any] | None) -> Iterator[Su
     if event.lease_id is None or terms is None:
         return
     yield Subject(SubjectKind.LEASE, event.lease_id)
-    if event.name in ("Opened", "Closed", "Ruled", "LateFraud"):
+    if event.name in ("Opened", "Closed", "Ruled", "LateFraud", "LatePaid"):
         key = f"{terms['provider']}:{terms['token']}".lower()
         yield Subject(SubjectKind.STAKE, key)
 
@@ -181,18 +181,18 @@ def apply_stake(
         return replace(facts, locked=facts.locked + bond)
     if event.name == "Ruled" and event.args["fraud"]:
         slash = event.amount("slashed_to_renter") + event.amount("slashed_to_challenger")
-        return replace(_slashed(facts, slash), locked=facts.locked - slash)
-    if event.name == "LateFraud":
-        return _slashed(facts, event.amount("slashed_to_renter"))
+        return replace(facts, total=facts.total - slash, locked=facts.locked - slash)
+    if event.name in ("LateFraud", "LatePaid"):
+        return _slashed_late(facts, event.amount("slashed_to_renter"))
     if event.name == "Closed" and event.args["cause"] != CAUSE_FRAUD:
         return replace(facts, locked=facts.locked - bond)
     return facts
 
 
-def _slashed(facts: StakeFacts, slash: int) -> StakeFacts:
+def _slashed_late(facts: StakeFacts, slash: int) -> StakeFacts:
     total = facts.total - slash
-    # The slash reaches what was unbonding as well.
-    return replace(facts, total=total, unbonding=min(facts.unbonding, total))
+    # It reaches what is unbonding as well, and nothing that backs a live lease.
+    return replace(facts, total=total, unbonding=min(facts.unbonding, total - facts.locked))
 
 
 def opened_lease(event: EventRecord) -> LeaseFacts:
@@ -325,7 +325,7 @@ def _lease_changes(event: EventRecord, terms: Mapping[str, Any]) -> Iterator[tup
         # The audit pool's half of a lost bond accrues like a share.
         yield event.text("challenger"), event.amount("slashed_to_challenger"), "reward"
         yield provider, event.amount("bonds_to_provider"), "challenger_bond"
-    elif event.name == "LateFraud":
+    elif event.name in ("LateFraud", "LatePaid"):
         yield renter, event.amount("slashed_to_renter"), "slash"
 
 

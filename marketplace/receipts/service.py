@@ -163,7 +163,7 @@ def amounts(lease: models.Lease, events: Iterable[EventRecord]) -> Amounts:
         elif event.name == "Ruled":
             for key in slashed:
                 slashed[key] += event.amount(key)
-        elif event.name == "LateFraud":
+        elif event.name in ("LateFraud", "LatePaid"):
             slashed["slashed_to_renter"] += event.amount("slashed_to_renter")
     return Amounts(
         funded=int(lease.terms["price_per_segment"]) * int(lease.terms["segments"]),

@@ -42,9 +42,17 @@ abstract contract Findings is Disputes {
         if (block.timestamp >= deadline) revert AfterLateDeadline(block.timestamp, deadline);
         lease.flags |= PROVEN;
         _store(leaseId, lease);
-        uint256 slashed = _slashFree(terms.provider, terms.token, terms.bond);
-        _credit(terms.token, terms.renter, slashed);
-        emit LateFraud(leaseId, goodSegments, slashed);
+        (uint256 slashed, uint256 owed) = _takeLate(leaseId, terms, terms.bond);
+        if (terms.bond != 0) _countSlash(terms.provider, terms.token);
+        emit LateFraud(leaseId, goodSegments, slashed, owed);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function payLate(Terms calldata terms) external onlyEscrow nonReentrant {
+        bytes32 leaseId = _leaseIdOf(terms);
+        (uint256 slashed, uint256 owed) = _takeLate(leaseId, terms, _owed[leaseId]);
+        if (slashed == 0) revert NothingToPay(leaseId, owed);
+        emit LatePaid(leaseId, slashed, owed);
     }
 
     /// @inheritdoc IEscrowExtension

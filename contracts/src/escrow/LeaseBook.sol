@@ -53,6 +53,8 @@ abstract contract LeaseBook is ListingBook {
     /// another lease of the order continues it.
     // slither-disable-next-line uninitialized-state: the escrow writes
     mapping(bytes32 leaseId => bytes32 orderDigest) internal _orderOf;
+    /// @dev What a late ruling has still to take.
+    mapping(bytes32 leaseId => uint256) internal _owed;
     /// @dev Consents that could otherwise be used again.
     mapping(bytes32 digest => bool) internal _used;
 

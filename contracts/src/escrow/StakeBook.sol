@@ -9,8 +9,8 @@ abstract contract StakeBook is Ledger {
     struct StakeRecord {
         uint88 total;
         uint88 locked;
-        /// Whether there is an UnbondRecord; saves most leases a look at it.
-        bool isUnbonding;
+        /// Whether there can be a ClaimRecord; saves most leases a look at it.
+        bool isClaimed;
         /// Leases with a bond that were paid to the end, and that the provider did not carry out.
         /// These counters stop at the highest number.
         uint24 completed;
@@ -19,14 +19,18 @@ abstract contract StakeBook is Ledger {
         uint24 slashed;
     }
 
-    struct UnbondRecord {
-        uint88 amount;
+    /// @dev What backs no live lease, and no new one either.
+    struct ClaimRecord {
+        /// On its way out, from `claimableAt` on.
+        uint88 unbonding;
         uint40 claimableAt;
+        /// What late rulings have still to take; can be more than there is.
+        uint128 owed;
     }
 
     mapping(address provider => mapping(address token => StakeRecord)) internal _stakes;
     // slither-disable-next-line uninitialized-state: the extension writes
-    mapping(address provider => mapping(address token => UnbondRecord)) internal _unbonds;
+    mapping(address provider => mapping(address token => ClaimRecord)) internal _claims;
 
     function _freeStake(address provider, address token, StakeRecord memory held)
         internal
@@ -34,7 +38,10 @@ abstract contract StakeBook is Ledger {
         returns (uint256)
     {
         uint256 free = held.total - held.locked;
-        return held.isUnbonding ? free - _unbonds[provider][token].amount : free;
+        if (!held.isClaimed) return free;
+        ClaimRecord memory claims = _claims[provider][token];
+        free -= claims.unbonding;
+        return free > claims.owed ? free - claims.owed : 0;
     }
 
     function _lockBond(address provider, address token, uint96 bond) internal {

@@ -38,30 +38,31 @@ abstract contract Stakes is Listings {
         StakeRecord storage held = _stakes[msg.sender][token];
         uint256 available = _freeStake(msg.sender, token, held);
         if (amount > available) revert UnbondTooHigh(amount, available);
-        UnbondRecord storage record = _unbonds[msg.sender][token];
+        ClaimRecord storage claims = _claims[msg.sender][token];
         // Cannot lose bits: it is not more than the stake.
-        uint88 unbonding = record.amount + uint88(amount);
+        uint88 unbonding = claims.unbonding + uint88(amount);
         uint40 claimableAt = (block.timestamp + unbondingPeriod).toUint40();
-        record.amount = unbonding;
-        record.claimableAt = claimableAt;
-        held.isUnbonding = true;
+        claims.unbonding = unbonding;
+        claims.claimableAt = claimableAt;
+        held.isClaimed = true;
         emit UnbondStarted(msg.sender, token, amount, unbonding, claimableAt);
     }
 
     /// @inheritdoc IEscrowExtension
     function claimUnbond(address token) external onlyEscrow nonReentrant {
-        UnbondRecord memory record = _unbonds[msg.sender][token];
-        if (record.amount == 0) revert NothingUnbonding(msg.sender, token);
-        if (block.timestamp < record.claimableAt) {
-            revert UnbondingNotOver(block.timestamp, record.claimableAt);
+        ClaimRecord memory claims = _claims[msg.sender][token];
+        if (claims.unbonding == 0) revert NothingUnbonding(msg.sender, token);
+        if (block.timestamp < claims.claimableAt) {
+            revert UnbondingNotOver(block.timestamp, claims.claimableAt);
         }
+        if (claims.owed != 0) revert LateDebt(msg.sender, token, claims.owed);
         StakeRecord memory held = _stakes[msg.sender][token];
-        held.total -= record.amount;
-        held.isUnbonding = false;
+        held.total -= claims.unbonding;
+        held.isClaimed = false;
         _stakes[msg.sender][token] = held;
-        delete _unbonds[msg.sender][token];
-        _credit(token, msg.sender, record.amount);
-        emit UnbondClaimed(msg.sender, token, record.amount);
+        delete _claims[msg.sender][token];
+        _credit(token, msg.sender, claims.unbonding);
+        emit UnbondClaimed(msg.sender, token, claims.unbonding);
     }
 
     /// @dev Takes a locked bond out of the stake; the caller credits it.
@@ -70,23 +71,36 @@ abstract contract Stakes is Listings {
         StakeRecord storage held = _stakes[provider][token];
         held.locked -= uint88(bond);
         held.total -= uint88(bond);
+        _countSlash(provider, token);
+    }
+
+    function _countSlash(address provider, address token) internal {
+        StakeRecord storage held = _stakes[provider][token];
         held.slashed = _oneMore(held.slashed);
     }
 
-    /// @dev Takes up to `bond` out of what backs no live lease; the caller credits it.
-    function _slashFree(address provider, address token, uint96 bond)
+    /// @dev Takes what backs no live lease, up to `due`, for the renter. The rest stays owed: else
+    /// it would be enough to have the stake locked at that moment.
+    function _takeLate(bytes32 leaseId, Terms calldata terms, uint256 due)
         internal
-        returns (uint256 slashed)
+        returns (uint256 taken, uint256 owed)
     {
-        if (bond == 0) return 0;
-        StakeRecord storage held = _stakes[provider][token];
-        uint88 left = held.total - held.locked;
-        slashed = Math.min(bond, left);
-        left -= uint88(slashed);
-        held.total -= uint88(slashed);
-        held.slashed = _oneMore(held.slashed);
-        // It reaches what is unbonding as well.
-        UnbondRecord storage record = _unbonds[provider][token];
-        if (record.amount > left) record.amount = left;
+        StakeRecord storage held = _stakes[terms.provider][terms.token];
+        ClaimRecord storage claims = _claims[terms.provider][terms.token];
+        // None goes below zero: locked is within the stake, and the provider owes at least what it
+        // owes for this lease. No sum of bonds, each of them once staked, comes near 2**128.
+        unchecked {
+            uint88 left = held.total - held.locked;
+            taken = Math.min(due, left);
+            owed = due - taken;
+            left -= uint88(taken);
+            held.total -= uint88(taken);
+            // It reaches what is unbonding as well.
+            if (claims.unbonding > left) claims.unbonding = left;
+            claims.owed = uint128(claims.owed + owed - _owed[leaseId]);
+        }
+        _owed[leaseId] = owed;
+        if (owed != 0) held.isClaimed = true;
+        _credit(terms.token, terms.renter, taken);
     }
 }

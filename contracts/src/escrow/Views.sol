@@ -57,16 +57,27 @@ abstract contract Views is Orders {
     function stakeOf(address provider, address token)
         external
         view
-        returns (uint256 total, uint256 locked, uint256 unbonding, uint40 claimableAt)
+        returns (
+            uint256 total,
+            uint256 locked,
+            uint256 unbonding,
+            uint40 claimableAt,
+            uint256 owed
+        )
     {
         StakeRecord memory held = _stakes[provider][token];
-        UnbondRecord memory record = _unbonds[provider][token];
-        return (held.total, held.locked, record.amount, record.claimableAt);
+        ClaimRecord memory claims = _claims[provider][token];
+        return (held.total, held.locked, claims.unbonding, claims.claimableAt, claims.owed);
     }
 
     /// @inheritdoc IEscrowExtension
     function freeStakeOf(address provider, address token) external view returns (uint256) {
         return _freeStake(provider, token, _stakes[provider][token]);
+    }
+
+    /// @inheritdoc IEscrowExtension
+    function owedOf(bytes32 leaseId) external view returns (uint256) {
+        return _owed[leaseId];
     }
 
     /// @inheritdoc IEscrowExtension

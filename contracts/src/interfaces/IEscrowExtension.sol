@@ -54,6 +54,7 @@ interface IEscrowExtension is IEscrowTypes {
     function unbond(address token, uint256 amount) external;
 
     /// @notice Credits the caller with its unbonding stake when the period is over.
+    /// @dev Refused while late rulings have something to take: see `payLate`.
     function claimUnbond(address token) external;
 
     // --------------------------------------------------------------------------------- disputes
@@ -129,14 +130,23 @@ interface IEscrowExtension is IEscrowTypes {
     /// (65 bytes, or EIP-1271); not looked at when the caller is the arbiter.
     function rejectMachine(Terms calldata terms, bytes32 report, bytes calldata signature) external;
 
-    /// @notice Arbiter's verdict of fraud on a lease that has closed: slashes what the provider
-    /// still has of the bond, free or unbonding, for the renter. What was paid stays paid.
+    /// @notice Arbiter's verdict of fraud on a lease that has closed: slashes the bond once more,
+    /// for the renter, out of stake that backs no live lease, free or unbonding. What was paid
+    /// stays paid.
     /// @dev Once for a lease, not after a ruling of fraud, and before `committedAt + window +
-    /// unbondingPeriod`. The bonds of live leases are not touched.
-    /// Stake that backed the lease cannot have left until `unbondingPeriod` after its end.
-    /// Warning: it can back other leases by then, which keep it.
+    /// unbondingPeriod`. Stake that backed the lease cannot have left until `unbondingPeriod` after
+    /// its end. The bonds of live leases are not touched: what is missing stays owed, and
+    /// `payLate` takes it when they are free.
+    /// Warning: a provider that is renter and arbiter of another lease can slash its stake to
+    /// itself first. A late ruling is the second line, the window of the commit the first.
     /// @param goodSegments Index of the first wrong segment, less than `paid`.
     function ruleLate(Terms calldata terms, uint16 goodSegments) external;
+
+    /// @notice Pays the renter of a lease what a late ruling left owed, as far as the provider has
+    /// stake that backs no live lease, free or unbonding. Anybody may call, again and again.
+    /// @dev What is owed is not free: no new lease can lock it, and nothing is claimed from
+    /// unbonding until it is paid.
+    function payLate(Terms calldata terms) external;
 
     /// @notice Ends a dispute whose arbiter did not rule in time.
     /// @dev Segments below the lowest challenged one are paid by half; everything else is refunded.
@@ -233,13 +243,23 @@ interface IEscrowExtension is IEscrowTypes {
     /// @return locked Sum of the bonds of live leases.
     /// @return unbonding Part of `total` that is on its way out.
     /// @return claimableAt Block time from which the unbonding part can be claimed.
+    /// @return owed What late rulings have still to take; can be more than `total`.
     function stakeOf(address provider, address token)
         external
         view
-        returns (uint256 total, uint256 locked, uint256 unbonding, uint40 claimableAt);
+        returns (
+            uint256 total,
+            uint256 locked,
+            uint256 unbonding,
+            uint40 claimableAt,
+            uint256 owed
+        );
 
-    /// @notice Stake of `provider` that a new lease can lock.
+    /// @notice Stake of `provider` that a new lease can lock, and that can start to unbond.
     function freeStakeOf(address provider, address token) external view returns (uint256);
+
+    /// @notice What the late ruling on a lease has still to take for its renter.
+    function owedOf(bytes32 leaseId) external view returns (uint256);
 
     function creditOf(address token, address account) external view returns (uint256);
 

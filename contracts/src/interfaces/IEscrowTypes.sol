@@ -338,7 +338,14 @@ interface IEscrowTypes {
     );
     /// @notice Fraud was ruled on a lease that had closed: `slashedToRenter` left the provider's
     /// stake and was credited to the renter. What was paid stays paid.
-    event LateFraud(bytes32 indexed leaseId, uint16 goodSegments, uint256 slashedToRenter);
+    /// @param owed Rest of the bond, which live leases keep for now.
+    event LateFraud(
+        bytes32 indexed leaseId, uint16 goodSegments, uint256 slashedToRenter, uint256 owed
+    );
+    /// @notice `slashedToRenter` of what a late ruling left owed left the provider's stake and was
+    /// credited to the renter.
+    /// @param owed What is still left.
+    event LatePaid(bytes32 indexed leaseId, uint256 slashedToRenter, uint256 owed);
     /// @notice Committed segments from `goodSegments` on are not paid, and nothing more can be
     /// committed. An open dispute ended with it, and the clock goes on as after an honest ruling.
     event Unretrievable(bytes32 indexed leaseId, uint16 goodSegments);
@@ -473,4 +480,8 @@ interface IEscrowTypes {
     error WorkCommitted(bytes32 leaseId);
     error FraudRuled(bytes32 leaseId);
     error AfterLateDeadline(uint256 timestamp, uint256 deadline);
+    /// Nothing is owed or, of what is owed, nothing is free.
+    error NothingToPay(bytes32 leaseId, uint256 owed);
+    /// Late rulings have to take this first: `payLate`.
+    error LateDebt(address provider, address token, uint256 owed);
 }

@@ -8,6 +8,7 @@ import {vm} from "../utils/Vm.sol";
 // Attacks on how a lease ends. Each test says what a simpler rule would give.
 // ├── stop just before a commit
 // ├── reserve paid without saving
+// ├── stake locked anew in front of a late ruling
 // ├── withheld checkpoints: the draw is made again until it misses the fakes
 // └── rejection as free compute
 contract EndingAttacksTest is ConsentTest {
@@ -116,6 +117,36 @@ contract EndingAttacksTest is ConsentTest {
         vm.warp(START + 100 + DISPUTE_TIMEOUT);
         escrow.timeoutDispute(terms);
         vm.assertEq(_credits().renter, COST - FREE * uint256(PRICE) / 2, "renter");
+    }
+
+    // ------------------------------------------------------------ locked anew before the ruling
+
+    /// @dev Naive: a late ruling takes what is free at that moment, once. The provider sees it in
+    /// the mempool, opens a lease with itself for all of its stake, and closes it afterwards: the
+    /// ruling is used up, and found nothing.
+    function test_stakeLockedAnew_staysOwedUntilTheLeaseIsOver() external {
+        (IEscrowTypes.Terms memory terms,) = _committed(4);
+        vm.warp(START + 50 + WINDOW);
+        _close(PROVIDER, terms);
+        token.mint(PROVIDER, 1);
+        IEscrowTypes.Terms memory own = _meteredTerms();
+        (own.renter, own.nonce, own.bond) = (PROVIDER, 2, uint96(STAKE));
+        (own.segments, own.pricePerSegment, own.auditBps) = (1, 1, 0);
+        _open(own);
+        vm.prank(ARBITER);
+        escrow.ruleLate(terms, 0);
+        _assertStake(STAKE, STAKE, 0);
+        // Over and over: in between, nothing of it is free.
+        _close(PROVIDER, own);
+        own.nonce = 3;
+        bytes memory signature = _sign(own);
+        vm.expectPartialRevert(IEscrowTypes.FreeStakeTooLow.selector);
+        vm.prank(PROVIDER);
+        escrow.open(own, signature);
+        vm.prank(STRANGER);
+        escrow.payLate(terms);
+        _assertStake(STAKE - BOND, 0, 0);
+        vm.assertEq(_credits().renter, COST - 4 * uint256(PRICE) + BOND, "the renter has it all");
     }
 
     // ---------------------------------------------------------------------- withheld checkpoints

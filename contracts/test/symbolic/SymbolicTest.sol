@@ -316,7 +316,7 @@ abstract contract SymbolicTest {
         books.challenger = escrow.creditOf(address(token), CHALLENGER);
         books.lowerChallenger = escrow.creditOf(address(token), LOWER_CHALLENGER);
         (books.fees, books.auditShares) = escrow.accruedOf(address(token));
-        (books.stake, books.locked,,) = escrow.stakeOf(PROVIDER, address(token));
+        (books.stake, books.locked,,,) = escrow.stakeOf(PROVIDER, address(token));
     }
 
     /// @dev A closed lease locks no bond.

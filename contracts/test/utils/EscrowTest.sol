@@ -279,7 +279,7 @@ abstract contract EscrowTest {
     }
 
     function _assertStake(uint256 total, uint256 locked, uint256 unbonding) internal view {
-        (uint256 actualTotal, uint256 actualLocked, uint256 actualUnbonding,) =
+        (uint256 actualTotal, uint256 actualLocked, uint256 actualUnbonding,,) =
             escrow.stakeOf(PROVIDER, address(token));
         vm.assertEq(actualTotal, total, "stake");
         vm.assertEq(actualLocked, locked, "locked stake");

@@ -19,7 +19,7 @@ contract MarketHandler is MarketRecords {
 
     function pass(uint16 duration) external {
         // Mostly short: the windows and deadlines below are of this size.
-        vm.warp(vm.getBlockTimestamp() + (duration % 8 == 0 ? duration % 2000 : duration % 40));
+        vm.warp(vm.getBlockTimestamp() + (duration % 16 == 0 ? duration % 2000 : duration % 40));
         _check(Step.Other);
     }
 
@@ -30,7 +30,7 @@ contract MarketHandler is MarketRecords {
     }
 
     function unbond(uint8 who, uint64 amount) external {
-        (uint256 total,, uint256 unbonding,) = escrow.stakeOf(_provider(who), address(token));
+        (uint256 total,, uint256 unbonding,,) = escrow.stakeOf(_provider(who), address(token));
         // Each call starts the period again; left alone, it comes to its end.
         if (unbonding != 0 && amount % 8 != 0) return;
         uint256 part = total == 0 ? 0 : amount % (total + total / 4);
@@ -417,21 +417,49 @@ contract MarketHandler is MarketRecords {
         if (_terms.length == 0) return;
         uint256 i = _pick(which, Wanted.Closed);
         IEscrowTypes.Terms memory terms = _terms[i];
-        good = good % (_seen[i].paid + 2);
-        (uint256 before, uint256 locked,,) = escrow.stakeOf(terms.provider, address(token));
+        // A provider that sees the ruling come locks what is free in front of it. (_draw)
+        uint256 all = which & ~(uint256(1) << 152);
+        uint8 who = terms.provider == accounts[2] ? 0 : 2;
+        if (which % 4 != 0 && _isRulable(i)) this.open(all, who, uint64(which), 0, false);
+        good = good % (_seen[i].paid + 1);
+        (uint256 before, uint256 locked,,,) = escrow.stakeOf(terms.provider, address(token));
         uint256 credit = escrow.creditOf(address(token), terms.renter);
         bytes memory data = abi.encodeCall(escrow.ruleLate, (terms, good));
         if (_call(terms.arbiter, data, "late")) {
             vm.assertTrue(!_isProven[_ids[i]], "fraud is ruled once");
             _isProven[_ids[i]] = true;
             vm.assertLt(good, _seen[i].paid, "a paid segment");
-            (uint256 total, uint256 lockedAfter,,) = escrow.stakeOf(terms.provider, address(token));
-            vm.assertEq(lockedAfter, locked, "bonds of live leases");
-            vm.assertLe(before - total, terms.bond, "at most the bond");
-            _checkCredit(terms.renter, credit + before - total);
+            _checkTaken(i, before, locked, credit, terms.bond);
             if (terms.bond != 0) ++slashed[terms.provider];
         }
         _check(Step.Other);
+    }
+
+    function payLate(uint256 which) external {
+        if (_terms.length == 0) return;
+        uint256 i = _pick(which, Wanted.Owed);
+        IEscrowTypes.Terms memory terms = _terms[i];
+        (uint256 before, uint256 locked,,,) = escrow.stakeOf(terms.provider, address(token));
+        uint256 credit = escrow.creditOf(address(token), terms.renter);
+        uint256 owed = escrow.owedOf(_ids[i]);
+        if (_call(address(this), abi.encodeCall(escrow.payLate, (terms)), "payLate")) {
+            _checkTaken(i, before, locked, credit, owed);
+        }
+        _check(Step.Other);
+    }
+
+    /// @dev A late ruling takes all of `owed` that backs no live lease, for the renter.
+    function _checkTaken(uint256 i, uint256 stake_, uint256 locked, uint256 credit, uint256 owed)
+        private
+        view
+    {
+        IEscrowTypes.Terms memory terms = _terms[i];
+        (uint256 total, uint256 lockedAfter,,,) = escrow.stakeOf(terms.provider, address(token));
+        vm.assertEq(lockedAfter, locked, "bonds of live leases");
+        uint256 taken = owed < stake_ - locked ? owed : stake_ - locked;
+        vm.assertEq(total, stake_ - taken, "what is free, up to what is owed");
+        vm.assertEq(escrow.owedOf(_ids[i]), owed - taken, "the rest stays owed");
+        _checkCredit(terms.renter, credit + taken);
     }
 
     // A4 #17

@@ -25,7 +25,8 @@ abstract contract MarketRecords {
         Mature,
         Metered,
         Disputed,
-        Closed
+        Closed,
+        Owed
     }
 
     /// @notice How a lease is opened and paid.
@@ -147,8 +148,10 @@ abstract contract MarketRecords {
         terms.listingId = listings[provider];
         terms.machineHash = keccak256(abi.encode(provider));
         terms.pricePerSegment = 1 + uint96(price);
-        // A good part of the free stake, so that locks and slashes meet what is unbonding.
-        terms.bond = uint96(bond % (escrow.freeStakeOf(terms.provider, address(token)) / 2 + 2));
+        // A good part of the free stake, so that locks and slashes meet what is unbonding; as often
+        // all of it, so that a late ruling finds too little.
+        uint256 free = escrow.freeStakeOf(terms.provider, address(token));
+        terms.bond = uint96((seed >> 152) % 2 == 0 ? free : bond % (free / 2 + 2));
         terms.segments = 1 + uint16(seed % 8);
         terms.feeBps = escrow.feeBps();
         terms.auditBps = uint16((seed >> 8) % 2001);
@@ -171,27 +174,42 @@ abstract contract MarketRecords {
         if (which >> 250 < 16) return i;
         for (uint256 n = 0; n < _terms.length; ++n) {
             uint256 j = (i + n) % _terms.length;
-            IEscrowTypes.Lease memory lease = _seen[j];
-            bool isActive = lease.status == IEscrowTypes.LeaseStatus.Active;
-            bool isMetered = _terms[j].window == 0;
-            if (wanted == Wanted.Active && isActive && !isMetered) return j;
-            bool isPending = isActive && lease.pending > lease.paid;
-            if (wanted == Wanted.Pending && isPending) return j;
-            bool isMature = isPending && vm.getBlockTimestamp() >= _maturesAt[j];
-            if (wanted == Wanted.Mature && isMature) return j;
-            if (wanted == Wanted.Metered && isActive && isMetered) return j;
-            if (wanted == Wanted.Disputed && lease.status == IEscrowTypes.LeaseStatus.Disputed) {
-                return j;
-            }
-            bool isClosed = lease.status == IEscrowTypes.LeaseStatus.Closed;
-            if (wanted == Wanted.Closed && isClosed && lease.paid != 0) return j;
+            if (_isWanted(j, wanted)) return j;
         }
     }
 
-    /// @dev Index for a new lease: a closed one is forgotten when there are many.
+    function _isWanted(uint256 i, Wanted wanted) private view returns (bool) {
+        IEscrowTypes.Lease memory lease = _seen[i];
+        bool isActive = lease.status == IEscrowTypes.LeaseStatus.Active;
+        bool isMetered = _terms[i].window == 0;
+        bool isPending = isActive && lease.pending > lease.paid;
+        if (wanted == Wanted.Active) return isActive && !isMetered;
+        if (wanted == Wanted.Pending) return isPending;
+        if (wanted == Wanted.Mature) return isPending && vm.getBlockTimestamp() >= _maturesAt[i];
+        if (wanted == Wanted.Metered) return isActive && isMetered;
+        if (wanted == Wanted.Owed) return escrow.owedOf(_ids[i]) != 0;
+        if (wanted == Wanted.Closed) return _isRulable(i);
+        return lease.status == IEscrowTypes.LeaseStatus.Disputed;
+    }
+
+    /// @dev Whether a late ruling on a lease is allowed, and takes something.
+    function _isRulable(uint256 i) internal view returns (bool) {
+        IEscrowTypes.Lease memory lease = _seen[i];
+        if (lease.status != IEscrowTypes.LeaseStatus.Closed || lease.paid == 0) return false;
+        if (_terms[i].window == 0 || _terms[i].bond == 0 || _isProven[_ids[i]]) return false;
+        return vm.getBlockTimestamp() < _maturesAt[i] + escrow.unbondingPeriod();
+    }
+
+    /// @dev Index for a new lease: when there are many, a closed one is forgotten for which nothing
+    /// is owed, and nothing can be ruled any more.
     function _freePlace() internal view returns (uint256 i) {
         if (_terms.length < MAX_LEASES) return _terms.length;
-        while (i < MAX_LEASES && _seen[i].status != IEscrowTypes.LeaseStatus.Closed) ++i;
+        while (i < MAX_LEASES && !_isForgettable(i)) ++i;
+    }
+
+    function _isForgettable(uint256 i) private view returns (bool) {
+        bool isClosed = _seen[i].status == IEscrowTypes.LeaseStatus.Closed;
+        return isClosed && escrow.owedOf(_ids[i]) == 0 && !_isRulable(i);
     }
 
     function _allowAll(address account) internal {

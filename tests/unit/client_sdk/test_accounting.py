@@ -10,6 +10,7 @@ from contracts.events import (
     DataDemanded,
     DisputeTimedOut,
     LateFraud,
+    LatePaid,
     Opened,
     RelayerPaid,
     Ruled,
@@ -151,14 +152,16 @@ def test_when_fraud_is_proved_after_the_end_then_the_slash_is_counted():
             log(Unretrievable, good_segments=0),
             log(BondReturned, challenger=AUDITOR, amount=2_000),
             log(Closed, cause=CloseCause.UNRETRIEVABLE, paid_segments=0, refund=30_000),
-            log(LateFraud, good_segments=0, slashed_to_renter=500),
+            log(LateFraud, good_segments=0, slashed_to_renter=400, owed=100),
+            log(LatePaid, slashed_to_renter=100, owed=0),
         ],
     )
     assert (account.slashed, account.refunded, account.paid) == (500, 30_000, 0)
     assert account.challenged
-    assert [(m.to, m.amount) for m in account.movements[-2:]] == [
+    assert [(m.to, m.amount) for m in account.movements[-3:]] == [
         (TERMS.renter, 30_000),
-        (TERMS.renter, 500),
+        (TERMS.renter, 400),
+        (TERMS.renter, 100),
     ]
 
 

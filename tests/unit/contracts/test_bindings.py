@@ -195,9 +195,10 @@ def test_when_a_log_is_not_ours_then_it_is_skipped() -> None:
     assert decode_event(dataclasses.replace(log, topics=[b"\x01" * 32])) is None
 
 
-def test_when_stake_is_locked_or_unbonding_then_it_is_not_free() -> None:
-    stake = ESCROW.stake_of(ADDRESS, ADDRESS).decode(encode(["uint256"] * 4, [10, 3, 2, 0]))
-    assert stake.free == 5
+@pytest.mark.parametrize(("owed", "free"), [(0, 5), (4, 1), (5, 0), (6, 0)])
+def test_when_stake_is_locked_unbonding_or_owed_then_it_is_not_free(owed: int, free: int) -> None:
+    fields = encode(["uint256"] * 5, [10, 3, 2, 0, owed])
+    assert ESCROW.stake_of(ADDRESS, ADDRESS).decode(fields).free == free
 
 
 @given(st.binary(max_size=600))

@@ -105,7 +105,7 @@ def test_when_a_lease_ends_then_its_cause_counts_if_it_had_a_bond(
 
 def test_when_fraud_is_ruled_late_then_it_counts_beside_the_ending() -> None:
     late = LateFraud(
-        lease_id=(1).to_bytes(32, "big"), good_segments=1, slashed_to_renter=0, **WHERE
+        lease_id=(1).to_bytes(32, "big"), good_segments=1, slashed_to_renter=0, owed=50, **WHERE
     )
     done = closed(1, CloseCause.COMPLETED)
     assert reputations([opened(1), done, late]) == {

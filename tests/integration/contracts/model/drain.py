@@ -14,6 +14,8 @@ def drain(twin: Twin) -> None:
     model = twin.model
     for lease in list(model.state.leases.values()):
         _end(twin, lease)
+    for lease in list(model.state.leases.values()):
+        _pay(twin, lease)
     for provider, token in list(model.state.stakes):
         _unstake(twin, provider, token)
     for token in twin.tokens:
@@ -31,6 +33,14 @@ def _end(twin: Twin, lease: Lease) -> None:
         over_at = max(model.matures_at(lease), model.claim_deadline(lease) + 1)
         model.now = max(model.now, over_at)
         assert twin.do(stranger, escrow.close(encoded), model.close, terms)
+
+
+def _pay(twin: Twin, lease: Lease) -> None:
+    model, terms = twin.model, lease.terms
+    owed = model.state.leases[terms.lease_id(twin.domain)].owed
+    if owed and model.staked(terms.provider, terms.token).total:
+        call = twin.escrow.pay_late(terms.abi_tuple())
+        assert twin.do(twin.of("stranger"), call, model.pay_late, terms)
 
 
 def _unstake(twin: Twin, provider: str, token: str) -> None:

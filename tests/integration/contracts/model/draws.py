@@ -111,7 +111,7 @@ class Wish:
 def _fields(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     usual: dict[str, st.SearchStrategy[Any]] = {
         "price_per_segment": st.integers(1, 60),
-        "bond": st.sampled_from((300, 0, 1, 99, 700)),
+        "bond": st.sampled_from((300, 0, 1, 99, 700, 1_500)),
         "segments": st.integers(1, 6),
         "audit_bps": st.sampled_from((333, 0, 2000)),
         "reserve_segments": st.sampled_from((0, 0, 1, 2)),

@@ -352,5 +352,18 @@ class Leases(Openings):
         deadline = self.matures_at(lease) + self.unbonding_period
         require(self.now < deadline, "AfterLateDeadline", deadline=deadline)
         lease.is_proven = True
-        slashed = self._take_free(terms.provider, terms.token, terms.bond)
-        self._credit(terms.token, terms.renter, slashed)
+        self._take_late(lease, terms.bond)
+
+    def pay_late(self, _caller: str, terms: Terms) -> None:
+        lease = self.lease(terms)
+        owed = lease.owed if lease else 0
+        taken = self._take_late(lease, owed) if lease and owed else 0
+        require(taken > 0, "NothingToPay", leaseId=terms.lease_id(self.domain), owed=owed)
+
+    def _take_late(self, lease: Lease, due: int) -> int:
+        """What live leases keep stays owed."""
+        terms = lease.terms
+        taken = self._take_free(terms.provider, terms.token, due)
+        lease.owed = due - taken
+        self._credit(terms.token, terms.renter, taken)
+        return taken

@@ -139,7 +139,12 @@ class Ledger:
 
     def free_stake(self, provider: str, token: str) -> int:
         held = self.staked(provider, token)
-        return held.total - held.unbonding - self.locked(provider, token)
+        debt = self.debt(provider, token)
+        return max(0, held.total - held.unbonding - self.locked(provider, token) - debt)
+
+    def debt(self, provider: str, token: str) -> int:
+        """What late rulings have still to take."""
+        return sum(x.owed for x in self.leases_of(provider, token))
 
     def stake(self, caller: str, token: str, amount: int, value: int = 0) -> None:
         self._check_token(token)
@@ -160,6 +165,8 @@ class Ledger:
         held = self.staked(caller, token)
         require(held.unbonding > 0, "NothingUnbonding")
         require(self.now >= held.claimable_at, "UnbondingNotOver", claimableAt=held.claimable_at)
+        debt = self.debt(caller, token)
+        require(debt == 0, "LateDebt", owed=debt)
         self._credit(token, caller, held.unbonding)
         held.total, held.unbonding, held.claimable_at = held.total - held.unbonding, 0, 0
 

@@ -67,7 +67,12 @@ def is_replayed(lease: Lease) -> bool:
 
 
 def was_paid(lease: Lease) -> bool:
-    return not lease.is_live and lease.paid > 0
+    """Whether a late ruling can say that it was paid wrongly."""
+    return not lease.is_live and not lease.terms.metered and lease.paid > 0
+
+
+def is_owed(lease: Lease) -> bool:
+    return lease.owed > 0
 
 
 def some(is_wanted: Callable[[Lease], bool]) -> Callable[[Market], bool]:
@@ -580,15 +585,38 @@ class Market(RuleBasedStateMachine):
         below=SEGMENT,
         off=rarely(9),
         caller=SOMEBODY_ELSE,
+        is_dodged=st.booleans(),
     )
-    def rule_late(self, which: int, below: int, off: int | None, caller: str | None) -> None:
+    def rule_late(
+        self, which: int, below: int, off: int | None, caller: str | None, is_dodged: bool
+    ) -> None:
         lease = self.pick(which, was_paid)
+        if is_dodged:
+            self._lock_all(lease.terms)
         good = below % max(1, lease.paid) + (off or 0)
         sender = self.of(caller) if caller else lease.terms.arbiter
         call = self.escrow.rule_late(lease.terms.abi_tuple(), good)
         self.do(sender, call, self.model.rule_late, lease.terms, good)
 
-    @step(3, which=WHICH, verb=st.integers(0, 11), caller=SOMEBODY)
+    def _lock_all(self, terms: Terms) -> None:
+        """As a provider does that sees a ruling come: lock all that is free in a new lease."""
+        terms = replace(
+            terms,
+            bond=self.model.free_stake(terms.provider, terms.token),
+            fee_bps=self.model.state.fee_bps,
+            open_by=self.model.now + 60,
+            nonce=1_000 + len(self.leases),
+        )
+        self._open(terms, terms.renter, None, None)
+
+    @step(4, some(is_owed), which=WHICH, caller=SOMEBODY)
+    def pay_late(self, which: int, caller: str) -> None:
+        terms = self.pick(which, is_owed).terms
+        self.do(
+            self.of(caller), self.escrow.pay_late(terms.abi_tuple()), self.model.pay_late, terms
+        )
+
+    @step(3, which=WHICH, verb=st.integers(0, 12), caller=SOMEBODY)
     def call_astray(self, which: int, verb: int, caller: str) -> None:
         """Any verb for any lease, whatever its state; also for one that does not exist."""
         terms = self.leases[which % len(self.leases)].terms
@@ -608,6 +636,7 @@ class Market(RuleBasedStateMachine):
             (escrow.demand_data(encoded, 0), model.demand_data, (0,)),
             (escrow.reject_machine(encoded, UNKNOWN, b""), model.reject_machine, (None,)),
             (escrow.rule_late(encoded, 0), model.rule_late, (0,)),
+            (escrow.pay_late(encoded), model.pay_late, ()),
         )
         call, expected, arguments = verbs[verb]
         self.do(self.of(caller), call, expected, terms, *arguments)

@@ -91,6 +91,7 @@ class Model(Leases):
             answers["listing_of", listing_id] = self._listing_view(listing_id)
         for lease_id in state.leases:
             answers["lease_of", lease_id] = self._lease_view(lease_id)
+            answers["owed_of", lease_id] = state.leases[lease_id].owed
             answers["dispute_of", lease_id] = self._dispute_view(lease_id)
         for order, use in state.orders.items():
             answers["order_use_of", order] = OrderUse(use.spent, use.segments, use.is_revoked)
@@ -152,8 +153,8 @@ class Model(Leases):
 
     def _stake_view(self, provider: str, token: str) -> StakeView:
         held = self.staked(provider, token)
-        locked = self.locked(provider, token)
-        return StakeView(held.total, locked, held.unbonding, held.claimable_at)
+        locked, debt = self.locked(provider, token), self.debt(provider, token)
+        return StakeView(held.total, locked, held.unbonding, held.claimable_at, debt)
 
     def _reputation(self, provider: str, token: str) -> Reputation:
         """Follows from the leases: what was paid after a window, and how

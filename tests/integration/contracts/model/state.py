@@ -94,6 +94,9 @@ class Lease:
     is_proven: bool = False
     """Whether fraud was ruled, which happens once."""
 
+    owed: int = 0
+    """What a late ruling has still to take for the renter."""
+
     @property
     def is_live(self) -> bool:
         return self.status in (LeaseStatus.ACTIVE, LeaseStatus.DISPUTED)

@@ -128,11 +128,13 @@ def test_when_an_attestation_ends_a_dispute_then_the_clock_goes_on(facts: LeaseF
 
 def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> None:
     held = StakeFacts(provider=PROVIDER, token=TOKEN, total=100, locked=30, unbonding=60)
-    late = event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50")
+    late = event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50", owed="7")
 
     after = apply_stake(held, late, TERMS)
 
-    assert after == replace(held, total=50, unbonding=50)
+    assert after == replace(held, total=50, unbonding=20)
+    paid = event("LatePaid", lease_id=LEASE, slashed_to_renter="7", owed="0")
+    assert apply_stake(after, paid, TERMS) == replace(held, total=43, unbonding=13)
     assert {subject.kind for subject in subjects(late, TERMS)} == {
         SubjectKind.LEASE,
         SubjectKind.STAKE,
@@ -166,8 +168,12 @@ def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> Non
         ),
         (event("CreditSpent", token=TOKEN, account=RENTER, amount="50"), [(RENTER, -50, "spent")]),
         (
-            event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50"),
+            event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50", owed="7"),
             [(RENTER, 50, "slash")],
+        ),
+        (
+            event("LatePaid", lease_id=LEASE, slashed_to_renter="7", owed="0"),
+            [(RENTER, 7, "slash")],
         ),
         (
             event(
