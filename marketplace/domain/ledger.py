@@ -66,6 +66,18 @@ class StakeFacts:
     locked: int = 0
     unbonding: int = 0
     claimable_at: datetime | None = None
+    owed: int = 0
+    """What late rulings have still to take; can be more than there is."""
+
+    @property
+    def lasting(self) -> int:
+        """What is neither on its way out nor owed: the most that the bond of a lease can be."""
+        return max(0, self.total - self.unbonding - self.owed)
+
+    @property
+    def free(self) -> int:
+        """What a new lease can lock."""
+        return max(0, self.lasting - self.locked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +194,12 @@ def apply_stake(
     if event.name == "Ruled" and event.args["fraud"]:
         slash = event.amount("slashed_to_renter") + event.amount("slashed_to_challenger")
         return replace(facts, total=facts.total - slash, locked=facts.locked - slash)
-    if event.name in ("LateFraud", "LatePaid"):
+    if event.name == "LateFraud":
+        facts = replace(facts, owed=facts.owed + event.amount("owed"))
         return _slashed_late(facts, event.amount("slashed_to_renter"))
+    if event.name == "LatePaid":
+        slash = event.amount("slashed_to_renter")
+        return _slashed_late(replace(facts, owed=facts.owed - slash), slash)
     if event.name == "Closed" and event.args["cause"] != CAUSE_FRAUD:
         return replace(facts, locked=facts.locked - bond)
     return facts

@@ -85,7 +85,7 @@ def search_row(
         "replay": float(Verification.REPLAY in offer.verifications),
         "metered": float(Verification.METERED in offer.verifications),
         "stake": stake.total / unit,
-        "free_stake": max(0, stake.total - stake.locked - stake.unbonding) / unit,
+        "free_stake": stake.free / unit,
         "reliability": record.reliability,
         "leases": record.ended,
         "provider": offer.provider,

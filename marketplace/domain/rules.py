@@ -80,8 +80,8 @@ def check_order(
         raise RuleBroken("budget", "budget and duration must be above zero")
     if len(order.verifications) != 1 or not order.verifications <= offer.verifications:
         raise RuleBroken("verification", "the order wants a mode that the offer does not have")
-    if order.min_bond > stake.total - stake.unbonding:
-        raise RuleBroken("min_bond", f"the provider stakes {stake.total - stake.unbonding}")
+    if order.min_bond > stake.lasting:
+        raise RuleBroken("min_bond", f"the provider stakes {stake.lasting}")
 
 
 def check_terms(terms: Terms, order: Order, offer: Offer, listing: ListingFacts, now: int) -> None:

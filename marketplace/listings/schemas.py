@@ -18,6 +18,7 @@ class StakeAnswer(Answer):
     total: str
     locked: str = Field(description="Bonds of live leases.")
     unbonding: str
+    owed: str = Field(description="What late rulings have still to take.")
 
 
 class ListingAnswer(Answer):
@@ -59,5 +60,6 @@ def listing_answer(row: Listing, stake: Stake | None) -> ListingAnswer:
             total=str(stake.total if stake else 0),
             locked=str(stake.locked if stake else 0),
             unbonding=str(stake.unbonding if stake else 0),
+            owed=str(stake.owed if stake else 0),
         ),
     )

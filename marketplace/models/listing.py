@@ -45,3 +45,5 @@ class Stake(OfChain, Base):
     locked: Mapped[Money]
     unbonding: Mapped[Money]
     claimable_at: Mapped[datetime | None]
+    owed: Mapped[Money]
+    """What late rulings have still to take."""

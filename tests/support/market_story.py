@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +212,18 @@ class Story:
         timeout = self.escrow.timeout_dispute(leases["timed_out"].abi_tuple())
         self.do(WATCHER, timeout)
         self.settle(leases["done"])
-        # Wrong after all: what is left of the stake pays for it.
-        self.do(JUDGE, self.escrow.rule_late(leases["done"].abi_tuple(), 1))
+        self._rule_late(leases)
         self.close(leases["stopped"])
+
+    def _rule_late(self, leases: dict[str, Terms]) -> None:
+        """Rule a lease wrong after all, while another keeps most of what would pay for it."""
+        free = self.chain.view(self.escrow.free_stake_of(OWNER.address, self.token))
+        busy = replace(leases["live"], bond=free - BOND // 4, nonce=next(self.numbers))
+        self.open(busy)
+        self.do(JUDGE, self.escrow.rule_late(leases["done"].abi_tuple(), 1))
+        self._reject(busy)
+        self.do(WATCHER, self.escrow.pay_late(leases["done"].abi_tuple()))
+        leases["busy"] = busy
 
     def _miss_data(self, leases: dict[str, Terms]) -> None:
         withheld, missing = leases["withheld"], leases["missing"]

@@ -73,7 +73,8 @@ async def assert_as_on_chain(market: Market, story: Story) -> None:
         assert (int(clock[0].timestamp()) if clock[0] else 0) == clock[1] or lease.paid_segments
         assert int(lease.started_at.timestamp()) == seen.opened_at
     held = chain.view(escrow.stake_of(OWNER.address, story.token))
-    assert (held.total, held.locked, held.unbonding) == (stake.total, stake.locked, stake.unbonding)
+    assert (held.total, held.locked) == (stake.total, stake.locked)
+    assert (held.unbonding, held.owed) == (stake.unbonding, stake.owed)
     by_account = {credit.account: credit.amount for credit in credits}
     accounts = {OWNER.address, CUSTOMER.address, JUDGE.address, WATCHER.address}
     accounts |= {chain.view(escrow.treasury()), story.deployment.audit_pool}

@@ -132,13 +132,22 @@ def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> Non
 
     after = apply_stake(held, late, TERMS)
 
-    assert after == replace(held, total=50, unbonding=20)
-    paid = event("LatePaid", lease_id=LEASE, slashed_to_renter="7", owed="0")
-    assert apply_stake(after, paid, TERMS) == replace(held, total=43, unbonding=13)
+    assert after == replace(held, total=50, unbonding=20, owed=7)
+    paid = event("LatePaid", lease_id=LEASE, slashed_to_renter="5", owed="2")
+    assert apply_stake(after, paid, TERMS) == replace(held, total=45, unbonding=15, owed=2)
     assert {subject.kind for subject in subjects(late, TERMS)} == {
         SubjectKind.LEASE,
         SubjectKind.STAKE,
     }
+
+
+@pytest.mark.parametrize(
+    ("owed", "lasting", "free"), [(0, 80, 50), (7, 73, 43), (60, 20, 0), (500, 0, 0)]
+)
+def test_what_is_owed_backs_no_new_lease(owed: int, lasting: int, free: int) -> None:
+    held = StakeFacts(provider=PROVIDER, token=TOKEN, total=100, locked=30, unbonding=20, owed=owed)
+
+    assert (held.lasting, held.free) == (lasting, free)
 
 
 @pytest.mark.parametrize(
