@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 
 from contracts.calls import Call, Contract, View
 from contracts.codec import BadChainData
+from contracts.erc20 import Token
 from contracts.errors import ContractError, decode_error
 from contracts.events import CloseCause, Event, TermsTuple, decode_event
 from contracts.logs import Log
-from contracts.token import Token
 from contracts.views import (
     DisputeView,
     LeaseStatus,

@@ -138,7 +138,7 @@ class Order(Typed):
             OrderRule.MAX_DURATION: terms.max_duration <= self.max_duration_s,
             OrderRule.MIN_WINDOW: terms.window >= self.min_window,
             OrderRule.MAX_WINDOW: terms.window <= self.max_window,
-            OrderRule.MIN_DISPUTE_TIMEOUT: terms.dispute_timeout >= self.min_window,
+            OrderRule.MIN_DISPUTE_TIMEOUT: terms.dispute_timeout // 2 >= self.min_window,
             OrderRule.MAX_DISPUTE_TIMEOUT: terms.dispute_timeout <= self.max_dispute_timeout,
             OrderRule.MAX_FIRST_COMMIT: terms.first_commit_within <= self.max_first_commit,
             OrderRule.MIN_SEGMENT_SECONDS: terms.min_segment_seconds >= self.min_segment_seconds,

@@ -221,6 +221,18 @@ DISPUTE_FAULTS: Final = (
         "_credit(terms.token, msg.sender, taken);",
         _LATE,
     ),
+    Fault(
+        "one stake is owed once",
+        "return Math.min(terms.bond, held.total - Math.min(held.locked, owed));",
+        "return terms.bond;",
+        _PAY_LATE,
+    ),
+    Fault(
+        "what is owed already is what live leases keep",
+        "held.total - Math.min(held.locked, owed)",
+        "held.total - held.locked",
+        _PAY_LATE,
+    ),
     Fault("what a late ruling does not find stays owed", "_owed[leaseId] = owed;", "", _PAY_LATE),
     Fault("what is owed is looked for", "if (owed != 0) held.isClaimed = true;", "", _PAY_LATE),
     Fault(

@@ -137,6 +137,12 @@ ENTRY_FAULTS: Final = (
         _ORDERS,
     ),
     Fault(
+        "an order leaves time to point lower",
+        "terms.disputeTimeout / 2 >= order.minWindow",
+        "terms.disputeTimeout >= order.minWindow",
+        _ORDERS,
+    ),
+    Fault(
         "an order bounds the first commit",
         "terms.firstCommitWithin <= order.maxFirstCommit",
         "terms.firstCommitWithin <= order.maxFirstCommit + 1",

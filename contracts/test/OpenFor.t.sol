@@ -127,9 +127,9 @@ contract OpenForTest is ConsentTest {
 
     function test_openFor_whenArbiterHasNoTime_reverts() external {
         IEscrowTypes.Terms memory terms = _terms();
-        terms.disputeTimeout = WINDOW - 1;
+        terms.disputeTimeout = 2 * WINDOW - 1;
         _expectBrokenBy(terms, IEscrowTypes.OrderRule.MinDisputeTimeout);
-        terms.disputeTimeout = WINDOW;
+        terms.disputeTimeout = 2 * WINDOW;
         _openFor(terms, _order());
     }
 

@@ -10,6 +10,7 @@ import {vm} from "./utils/Vm.sol";
 // ├── given some of it: it should take that and leave the rest owed
 // ├── given all of it: it should take what is owed, of unbonding stake too, and count nothing
 // ├── given two debts: each should be paid for its own lease
+// ├── given more rulings than the stake can pay: what there is should be owed once
 // └── given a slash of another lease, or stake added later: it should take what there is
 // while a late ruling has something to take
 // ├── a new lease, or unbonding: it should get what is not owed, and no more
@@ -94,6 +95,37 @@ contract PayLateTest is EscrowTest {
         _payLate(first);
         _assertOwed(firstId, 0, 0);
         _assertStake(STAKE - BOND + 4, 0, 0);
+    }
+
+    /// @dev Naive: each ruling leaves its whole bond owed. One stake that backed four leases, one
+    /// after the other, would be owed four times, and what the provider adds later would be lost.
+    function test_payLate_givenOneStakeBehindManyLeases_isOwedOnce() external {
+        IEscrowTypes.Terms[4] memory old;
+        for (uint64 i = 0; i < 4; ++i) {
+            old[i] = _closed(i + 1, STAKE);
+        }
+        IEscrowTypes.Terms memory live = _lock(5, STAKE - TAKEN);
+        for (uint256 i = 0; i < 4; ++i) {
+            _ruleLate(old[i]);
+        }
+        _assertStake(STAKE - TAKEN, STAKE - TAKEN, 0);
+        _assertOwed(escrow.leaseIdOf(old[0]), STAKE - TAKEN, STAKE - TAKEN);
+        _assertOwed(escrow.leaseIdOf(old[3]), 0, STAKE - TAKEN);
+        _close(PROVIDER, live);
+        _payLate(old[0]);
+        _stakeMore(7);
+        vm.assertEq(escrow.freeStakeOf(PROVIDER, address(token)), 7, "added in good faith");
+    }
+
+    /// @dev Of what live leases keep, the first ruling waits for its bond, the second for the rest.
+    function test_payLate_givenDebtOfAnotherLease_owesTheRest() external {
+        IEscrowTypes.Terms memory first = _closed(1);
+        IEscrowTypes.Terms memory second = _closed(2, STAKE);
+        _lock(3, STAKE);
+        _ruleLate(first);
+        _ruleLate(second);
+        _assertOwed(escrow.leaseIdOf(first), BOND, STAKE);
+        _assertOwed(escrow.leaseIdOf(second), STAKE - BOND, STAKE);
     }
 
     /// @dev The bond of a live lease is that lease's: the debt waits for other stake.
@@ -186,9 +218,16 @@ contract PayLateTest is EscrowTest {
     // ------------------------------------------------------------------------------------- tools
 
     /// @dev Four segments committed, matured, paid; then closed by the provider.
-    function _closed(uint64 nonce) private returns (IEscrowTypes.Terms memory terms) {
+    function _closed(uint64 nonce) private returns (IEscrowTypes.Terms memory) {
+        return _closed(nonce, BOND);
+    }
+
+    function _closed(uint64 nonce, uint256 bond)
+        private
+        returns (IEscrowTypes.Terms memory terms)
+    {
         terms = _terms();
-        terms.nonce = nonce;
+        (terms.nonce, terms.bond) = (nonce, uint96(bond));
         uint256 begin = vm.getBlockTimestamp();
         _open(terms);
         vm.warp(begin + 50);

@@ -42,7 +42,7 @@ abstract contract Findings is Disputes {
         if (block.timestamp >= deadline) revert AfterLateDeadline(block.timestamp, deadline);
         lease.flags |= PROVEN;
         _store(leaseId, lease);
-        (uint256 slashed, uint256 owed) = _takeLate(leaseId, terms, terms.bond);
+        (uint256 slashed, uint256 owed) = _takeLate(leaseId, terms, _lateDue(terms));
         if (terms.bond != 0) _countSlash(terms.provider, terms.token);
         emit LateFraud(leaseId, goodSegments, slashed, owed);
     }
@@ -51,6 +51,7 @@ abstract contract Findings is Disputes {
     function payLate(Terms calldata terms) external onlyEscrow nonReentrant {
         bytes32 leaseId = _leaseIdOf(terms);
         (uint256 slashed, uint256 owed) = _takeLate(leaseId, terms, _owed[leaseId]);
+        // slither-disable-next-line incorrect-equality: what was taken, no balance
         if (slashed == 0) revert NothingToPay(leaseId, owed);
         emit LatePaid(leaseId, slashed, owed);
     }

@@ -81,8 +81,9 @@ abstract contract OrderBook is LeaseBook {
         _require(terms.maxDuration <= order.maxDurationS, OrderRule.MaxDuration);
         _require(terms.window >= order.minWindow, OrderRule.MinWindow);
         _require(terms.window <= order.maxWindow, OrderRule.MaxWindow);
-        // Else a dispute is over before anybody can rule or point lower: a fake is paid by half.
-        _require(terms.disputeTimeout >= order.minWindow, OrderRule.MinDisputeTimeout);
+        // Else a dispute is over before anybody can rule, or its first half before anybody can
+        // point lower: a fake is paid by half.
+        _require(terms.disputeTimeout / 2 >= order.minWindow, OrderRule.MinDisputeTimeout);
         _require(terms.disputeTimeout <= order.maxDisputeTimeout, OrderRule.MaxDisputeTimeout);
         _require(terms.firstCommitWithin <= order.maxFirstCommit, OrderRule.MaxFirstCommit);
         // Else all segments can be committed at once, before anybody can have computed them.

@@ -79,6 +79,15 @@ abstract contract Stakes is Listings {
         held.slashed = _oneMore(held.slashed);
     }
 
+    /// @dev The bond, but not more than what is staked and owed to nobody yet: what there is not
+    /// cannot have been locked in front of the ruling, and a debt of it would take stake that is
+    /// added in good faith.
+    function _lateDue(Terms calldata terms) internal view returns (uint256) {
+        StakeRecord storage held = _stakes[terms.provider][terms.token];
+        uint256 owed = _claims[terms.provider][terms.token].owed;
+        return Math.min(terms.bond, held.total - Math.min(held.locked, owed));
+    }
+
     /// @dev Takes what backs no live lease, up to `due`, for the renter. The rest stays owed: else
     /// it would be enough to have the stake locked at that moment.
     function _takeLate(bytes32 leaseId, Terms calldata terms, uint256 due)

@@ -135,10 +135,11 @@ interface IEscrowExtension is IEscrowTypes {
     /// stays paid.
     /// @dev Once for a lease, not after a ruling of fraud, and before `committedAt + window +
     /// unbondingPeriod`. Stake that backed the lease cannot have left until `unbondingPeriod` after
-    /// its end. The bonds of live leases are not touched: what is missing stays owed, and
-    /// `payLate` takes it when they are free.
+    /// its end. The bonds of live leases are not touched: what they hide stays owed, and
+    /// `payLate` takes it when they are free. A provider never owes more than it had staked.
     /// Warning: a provider that is renter and arbiter of another lease can slash its stake to
-    /// itself first. A late ruling is the second line, the window of the commit the first.
+    /// itself first, or owe it to itself. A late ruling is the second line, the window of the
+    /// commit the first.
     /// @param goodSegments Index of the first wrong segment, less than `paid`.
     function ruleLate(Terms calldata terms, uint16 goodSegments) external;
 

@@ -338,7 +338,7 @@ interface IEscrowTypes {
     );
     /// @notice Fraud was ruled on a lease that had closed: `slashedToRenter` left the provider's
     /// stake and was credited to the renter. What was paid stays paid.
-    /// @param owed Rest of the bond, which live leases keep for now.
+    /// @param owed What of the bond live leases keep for now, and no earlier ruling waits for.
     event LateFraud(
         bytes32 indexed leaseId, uint16 goodSegments, uint256 slashedToRenter, uint256 owed
     );

@@ -187,7 +187,7 @@ contract MarketHandler is MarketRecords {
         (order.renter, order.token, order.arbiter) = (terms.renter, terms.token, terms.arbiter);
         (order.budget, order.segments) = (type(uint64).max, 24);
         (order.maxDurationS, order.minWindow) = (1000, 20);
-        (order.maxWindow, order.maxDisputeTimeout) = (100, 80);
+        (order.maxWindow, order.maxDisputeTimeout) = (100, 160);
         order.maxFirstCommit = 220;
         order.maxPricePerSegment = type(uint64).max;
         (order.expiresAt, order.nonce) = (type(uint40).max, uint64(seed % 2) + _ordersRevoked);
@@ -422,14 +422,18 @@ contract MarketHandler is MarketRecords {
         uint8 who = terms.provider == accounts[2] ? 0 : 2;
         if (which % 4 != 0 && _isRulable(i)) this.open(all, who, uint64(which), 0, false);
         good = good % (_seen[i].paid + 1);
-        (uint256 before, uint256 locked,,,) = escrow.stakeOf(terms.provider, address(token));
+        (uint256 before, uint256 locked,,, uint256 debt) =
+            escrow.stakeOf(terms.provider, address(token));
         uint256 credit = escrow.creditOf(address(token), terms.renter);
+        // Of the bond, what earlier rulings do not wait for already.
+        uint256 due = before - (debt < locked ? debt : locked);
+        if (terms.bond < due) due = terms.bond;
         bytes memory data = abi.encodeCall(escrow.ruleLate, (terms, good));
         if (_call(terms.arbiter, data, "late")) {
             vm.assertTrue(!_isProven[_ids[i]], "fraud is ruled once");
             _isProven[_ids[i]] = true;
             vm.assertLt(good, _seen[i].paid, "a paid segment");
-            _checkTaken(i, before, locked, credit, terms.bond);
+            _checkTaken(i, before, locked, credit, due);
             if (terms.bond != 0) ++slashed[terms.provider];
         }
         _check(Step.Other);

@@ -158,7 +158,7 @@ abstract contract MarketRecords {
         if (!isMetered) terms.reserveSegments = uint16((seed >> 88) % (terms.segments + 1)) / 2;
         terms.window = isMetered ? 0 : 1 + uint32((seed >> 24) % 100);
         terms.commitGrace = uint32((seed >> 32) % 60) + (isMetered ? 1 : 0);
-        terms.disputeTimeout = 1 + uint32((seed >> 40) % 80);
+        terms.disputeTimeout = 1 + uint32((seed >> 40) % 160);
         terms.openBy = type(uint40).max;
         terms.firstCommitWithin = 20 + uint32((seed >> 48) % 200);
         terms.maxDuration = 1 + uint32((seed >> 64) % 1000);

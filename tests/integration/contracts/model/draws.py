@@ -82,7 +82,7 @@ _WRONG_ORDERS: tuple[Change, ...] = (
     lambda t: {"min_bond": t.bond + 1},
     lambda t: {"max_duration_s": t.max_duration - 1},
     lambda t: {"min_window": t.window + 1},
-    lambda t: {"min_window": t.dispute_timeout + 1},
+    lambda t: {"min_window": t.dispute_timeout // 2 + 1},
     lambda t: {"min_window": max(1, t.commit_grace - 1)},
     lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost, 2**16 - 1)},
     lambda t: {"min_bond_bps": min(t.bond * 10_000 // t.cost + 1, 2**16 - 1)},

@@ -352,7 +352,11 @@ class Leases(Openings):
         deadline = self.matures_at(lease) + self.unbonding_period
         require(self.now < deadline, "AfterLateDeadline", deadline=deadline)
         lease.is_proven = True
-        self._take_late(lease, terms.bond)
+        held = self.staked(terms.provider, terms.token)
+        hidden = min(
+            self.locked(terms.provider, terms.token), self.debt(terms.provider, terms.token)
+        )
+        self._take_late(lease, min(terms.bond, held.total - hidden))
 
     def pay_late(self, _caller: str, terms: Terms) -> None:
         lease = self.lease(terms)

@@ -319,7 +319,7 @@ class Market(RuleBasedStateMachine):
             max_price_per_segment=60,
             budget=500,
             max_duration_s=200,
-            min_window=20,
+            min_window=10,
             segments=12,
             verification=1,
             expires_at=START + 1_000,

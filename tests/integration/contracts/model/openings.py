@@ -270,7 +270,7 @@ class Openings(Ledger):
             terms.max_duration <= order.max_duration_s,
             terms.window >= order.min_window,
             terms.window <= order.max_window,
-            terms.dispute_timeout >= order.min_window,
+            terms.dispute_timeout // 2 >= order.min_window,
             terms.dispute_timeout <= order.max_dispute_timeout,
             terms.first_commit_within <= order.max_first_commit,
             terms.min_segment_seconds >= order.min_segment_seconds,

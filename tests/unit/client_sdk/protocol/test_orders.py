@@ -92,7 +92,7 @@ def test_when_every_cap_is_met_then_no_rule_is_broken() -> None:
 
 
 def test_when_periods_equal_the_least_window_then_no_rule_is_broken() -> None:
-    assert ORDER.broken_rule(replace(TERMS, dispute_timeout=60, commit_grace=60), CLASS) is None
+    assert ORDER.broken_rule(replace(TERMS, dispute_timeout=120, commit_grace=60), CLASS) is None
 
 
 def test_when_an_order_reaches_its_moment_then_it_has_lapsed() -> None:
@@ -109,7 +109,7 @@ def test_when_a_cap_is_missed_by_one_then_its_rule_is_broken(
 @pytest.mark.parametrize(
     ("rule", "change"),
     [
-        (OrderRule.MIN_DISPUTE_TIMEOUT, {"dispute_timeout": 59}),
+        (OrderRule.MIN_DISPUTE_TIMEOUT, {"dispute_timeout": 119}),
         (OrderRule.COMMIT_GRACE, {"commit_grace": 61}),
     ],
 )

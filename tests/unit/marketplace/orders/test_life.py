@@ -172,13 +172,13 @@ async def test_when_others_may_open_an_order_then_terms_keep_its_caps(
         offer,
         min_window=15,
         max_window=max_window,
-        max_dispute_timeout=20,
+        max_dispute_timeout=30,
         max_first_commit=300,
         max_price_per_segment=TUSD,
     )
     order_id = (await world.place(order, offer)).json()["order_id"]
     claim = (await world.request(OPERATOR, "POST", f"/orders/{order_id}/claim")).json()
-    terms = world.terms(order, offer)
+    terms = world.terms(order, offer, dispute_timeout=30)
     body = {
         "terms": terms.to_json(),
         "signature": world.signed(terms, OPERATOR),
