@@ -205,6 +205,10 @@ def _ensure_stake(context: Context) -> None:
     missing = wanted - (stake.total - stake.unbonding)
     if missing <= 0 or context.owner_sender is None:
         return
+    if stake.owed:
+        # It would go to whom the provider owes, and back no lease. When, is the owner's to say.
+        log.warning("late rulings wait for %d of the stake: nothing is added to it", stake.owed)
+        return
     balance = chain.token_balance(token.address, context.provider)
     if balance < missing:
         log.warning("the owner holds %d of the %d that are to be staked", balance, missing)

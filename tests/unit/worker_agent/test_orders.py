@@ -173,6 +173,17 @@ def test_when_the_daemon_starts_again_then_nothing_is_listed_or_staked_twice(wor
     assert [key.partition(":")[0] for key in sent] == ["list", "approve-stake", "stake"]
 
 
+def test_when_late_rulings_wait_for_the_stake_then_the_worker_adds_nothing_to_it(
+    world: Any,
+) -> None:
+    stakes = world.chain.state.stakes
+    ((account, stake),) = stakes.items()
+    for owed, added in ((1, 0), (0, stake.total)):
+        stakes[account] = parties.replace(stake, total=0, owed=owed)
+        world.restart()
+        assert stakes[account].total == added
+
+
 def test_when_the_listings_operator_is_another_then_the_owner_sets_it(world: Any) -> None:
     listing_id = world.provider.listing.listing_id
     listing = world.chain.state.listings[listing_id]
