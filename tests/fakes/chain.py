@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from client_sdk.chain.answers import Block, TxReceipt
 from client_sdk.chain.errors import CallReverted, ChainUnreachable, TransactionReverted, UnknownKey
 from client_sdk.chain.journal import TxState
 from client_sdk.chain.signing import is_signed_by
+from client_sdk.protocol.addresses import address_bytes
 from client_sdk.protocol.consents import FailedProbe
 from client_sdk.protocol.eip712 import Domain
 from client_sdk.protocol.keccak import keccak256
@@ -39,6 +40,7 @@ ESCROW = "0x" + "e5" * 20
 TOKEN = TokenInfo(symbol="tUSD", address="0x" + "70" * 20, decimals=6)
 AUDIT_POOL = "0x" + "a0" * 20
 DELAY = 2
+UNBONDING_S = 3600
 NO_DISPUTE = DisputeView("0x" + "00" * 20, 0, 0, False, "0x" + "00" * 20, False)
 NO_LEASE = LeaseView(LeaseStatus.NONE, 0, 0, 0, 0, 0, 0, bytes(32))
 
@@ -234,6 +236,51 @@ class FakeChain:
         before = self.state.stakes.get(sender.lower(), StakeView(0, 0, 0, 0))
         self.state.stakes[sender.lower()] = replace(before, total=before.total + amount)
         self._emit(ev.Staked, call, provider=sender, token=token, amount=amount)
+
+    def _do_unbond(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        token, amount = args
+        before = self.state.stakes.get(sender.lower(), StakeView(0, 0, 0, 0))
+        self._require(amount != 0, call, "AmountMissing")
+        self._require(amount <= before.free, call, "UnbondTooHigh")
+        after = replace(
+            before, unbonding=before.unbonding + amount, claimable_at=time + UNBONDING_S
+        )
+        self.state.stakes[sender.lower()] = after
+        self._emit(
+            ev.UnbondStarted,
+            call,
+            provider=sender,
+            token=token,
+            amount=amount,
+            unbonding=after.unbonding,
+            claimable_at=after.claimable_at,
+        )
+
+    def _do_claimUnbond(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        account = sender.lower()
+        before = self.state.stakes.get(account, StakeView(0, 0, 0, 0))
+        amount = before.unbonding
+        self._require(amount != 0, call, "NothingUnbonding")
+        self._require(time >= before.claimable_at, call, "UnbondingNotOver")
+        self.state.stakes[account] = replace(
+            before, total=before.total - amount, unbonding=0, claimable_at=0
+        )
+        self.state.credits[account] = self.state.credits.get(account, 0) + amount
+        self._emit(ev.UnbondClaimed, call, provider=sender, token=args[0], amount=amount)
+
+    def _do_withdrawTo(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        token, account = args
+        amount = self.state.credits.pop(account.lower(), 0)
+        self._require(amount != 0, call, "AmountMissing")
+        self._emit(ev.Withdrawn, call, token=token, account=account, to=account, amount=amount)
+
+    def _do_delist(self, sender: str, time: int, call: Call, *args: Any) -> None:
+        (listing_id,) = args
+        found = self.state.listings[listing_id]
+        self._require(sender == found.provider, call, "NotListingProvider")
+        self._require(found.active, call, "ListingInactive")
+        self.state.listings[listing_id] = replace(found, active=False)
+        self._emit(ev.Delisted, call, listing_id=listing_id)
 
     def _do_open(self, sender: str, time: int, call: Call, *args: Any) -> None:
         packed, _signature = args
@@ -625,4 +672,6 @@ class FakeSender:
 
 
 def _topic(event: ev.Event) -> bytes | None:
-    return getattr(event, "lease_id", None) or getattr(event, "listing_id", None)
+    """The first argument, which is indexed in each of the escrow's events about somebody's own."""
+    first = getattr(event, fields(event)[len(fields(ev.Event))].name)
+    return address_bytes(first).rjust(32, b"\0") if isinstance(first, str) else first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,34 @@ def test_when_the_program_is_of_another_release_then_the_class_is_measured_again
     before = describe()
     monkeypatch.setattr(attest, "program_digest", lambda: bytes(32))
     assert describe() == measured[1] != before
+
+
+def register(world: Any) -> list[str]:
+    """Register once more, with a sender that remembers; returns what it has ever sent, by key."""
+    attest.register(world.provider.context, world.provider.document)
+    return list(world.provider.context.owner_sender.sent)
+
+
+def test_when_the_stake_is_lost_again_and_again_then_it_is_topped_up_each_time(world: Any) -> None:
+    stakes = world.chain.state.stakes
+    ((account, stake),) = stakes.items()
+    sent = []
+    for lost in (stake.total, stake.total, 1, 1):  # as much as before: by a slash, or a claim
+        stakes[account] = replace(stake, total=stake.total - lost)
+        for _ in range(2):  # and where nothing is lost, nothing is sent
+            sent = register(world)
+            assert stakes[account] == stake
+    assert [key.partition(":")[0] for key in sent] == ["list", *["approve-stake", "stake"] * 5]
+
+
+def test_when_others_stake_or_the_owner_does_something_else_then_the_key_of_a_top_up_stays(
+    world: Any,
+) -> None:
+    chain, owner = world.chain, parties.OWNER.address
+    stake = chain.state.stakes[owner.lower()]
+    chain.execute(chain.escrow.stake(parties.TOKEN.address, 1), parties.account("other").address)
+    chain.execute(chain.escrow.stake("0x" + "71" * 20, 1), owner)
+    chain.execute(chain.escrow.unbond(parties.TOKEN.address, 1), owner)
+    chain.state.stakes[owner.lower()] = replace(stake, total=0)
+    # Else a top-up that a crash cut short would not be known again.
+    assert register(world)[-1] == f"stake:{parties.TOKEN.address}:1:{stake.total}"
