@@ -2,15 +2,18 @@
 
 Every step is one transaction a time, under a key made of what the chain showed before it: the same
 command again, after a crash, sends nothing twice. What the contract would refuse is said in words,
-and before anything is sent.
+before anything is sent where the chain shows it, and else by what the contract answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from client_sdk.chain.answers import TxReceipt
+from client_sdk.chain.errors import CallReverted, TransactionReverted
 from client_sdk.protocol.addresses import address_bytes, same_address
 from client_sdk.protocol.errors import MoneyError
 from client_sdk.protocol.money import format_amount, parse_amount
@@ -24,6 +27,25 @@ from worker_agent.ports import SenderPort
 ALL: Final = "all"
 """Instead of an amount: as much as there is."""
 _DRAIN: Final = "run `gridlease worker drain` first"
+
+_ELSEWHERE: Final = (
+    "the token does not let the owner's account have it: the credit stays, and `withdraw` of the"
+    " contract sends it to another account, with the owner's key (docs/escrow/withdraw.md)"
+)
+_REFUSALS: Final[Mapping[str, str]] = {
+    "ListingInactive": "the listing was ended meanwhile: there is nothing left to do",
+    "UnbondTooHigh": "at most {available} is free by now: unbond that, or `all` of it",
+    "NothingUnbonding": "nothing unbonds any more: it was claimed or slashed meanwhile",
+    "UnbondingNotOver": "the period was started again: it can be claimed from {claimableAt} on",
+    "LateDebt": (
+        "late rulings have still {owed} of this stake to take: when the leases that hold it are"
+        " closed, send `payLate`, as anybody may, and claim again (docs/escrow/late.md)"
+    ),
+    "AmountMissing": "there is no credit left: it was sent to its owner meanwhile, as anybody may",
+    "SafeERC20FailedOperation": _ELSEWHERE,
+    "FailedCall": _ELSEWHERE,
+}
+"""What the contract can refuse although the chain did not show it before; see docs/escrow."""
 
 E = TypeVar("E", bound=Event)
 
@@ -60,7 +82,7 @@ def delist(context: Context) -> list[bytes]:
         found = chain.view(chain.escrow.listing_of(event.listing_id))
         if found.active and same_address(found.operator, str(context.account.address)):
             call = chain.escrow.delist(event.listing_id)
-            owner.send(call, f"delist:{event.listing_id.hex()}", retry=True)
+            _send(context, owner, call, f"delist:{event.listing_id.hex()}")
             ended.append(event.listing_id)
     return ended
 
@@ -97,7 +119,8 @@ def unbond(context: Context, text: str) -> Unbonding:
         )
     call = context.chain.escrow.unbond(token.address, amount)
     num_before = len(_events(context, UnbondStarted, owner.address))
-    event = _send(owner, call, UnbondStarted, f"unbond:{token.address}:{num_before}:{amount}")
+    receipt = _send(context, owner, call, f"unbond:{token.address}:{num_before}:{amount}")
+    event = _event(receipt, UnbondStarted)
     return Unbonding(event.amount, event.unbonding, event.claimable_at)
 
 
@@ -109,7 +132,7 @@ def claim_unbond(context: Context) -> int:
     SettingsError
         The owner's key is not on this machine.
     NotPossible
-        Nothing is unbonding, or it takes longer.
+        Nothing is unbonding, it takes longer, or late rulings have something to take of it.
     """
     owner, stake = _owner(context), _stake(context)
     if stake.unbonding == 0:
@@ -119,13 +142,18 @@ def claim_unbond(context: Context) -> int:
     token = context.token.address
     num_before = len(_events(context, UnbondClaimed, owner.address))
     call, key = context.chain.escrow.claim_unbond(token), f"claim-unbond:{token}:{num_before}"
-    return _send(owner, call, UnbondClaimed, key).amount
+    return _event(_send(context, owner, call, key), UnbondClaimed).amount
 
 
 def withdraw(context: Context) -> int:
     """Send the owner its credit; returns the amount, zero where there is none.
 
     The escrow sends credit to its owner only, so the operator's key is enough.
+
+    Raises
+    ------
+    NotPossible
+        The token, or the owner's account, does not take it.
     """
     chain, token, owner = context.chain, context.token.address, context.provider
     if chain.view(chain.escrow.credit_of(token, owner)) == 0:
@@ -134,7 +162,8 @@ def withdraw(context: Context) -> int:
     num_before = sum(same_address(event.account, owner) for event in all_before)
     sender = context.owner_sender or context.sender
     call = chain.escrow.withdraw_to(token, owner)
-    return _send(sender, call, Withdrawn, f"withdraw:{token}:{num_before}").amount
+    receipt = _send(context, sender, call, f"withdraw:{token}:{num_before}")
+    return _event(receipt, Withdrawn).amount
 
 
 def moment(at: int) -> str:
@@ -152,8 +181,33 @@ def _events(context: Context, kind: type[E], about: str) -> list[E]:
     return [event for event in found if isinstance(event, kind)]
 
 
-def _send(sender: SenderPort, call: Call, kind: type[E], key: str) -> E:
-    receipt = sender.send(call, key, retry=True)
+def _send(context: Context, sender: SenderPort, call: Call, key: str) -> TxReceipt:
+    try:
+        return sender.send(call, key, retry=True)
+    except CallReverted as error:
+        raise NotPossible(_refusal(context, error)) from error
+
+
+def _refusal(context: Context, error: CallReverted) -> str:
+    """What a refusal means, and what to do."""
+    text = _REFUSALS.get(error.name)
+    if text is None:
+        # A token can have errors of its own.
+        is_withdrawal = error.call.endswith("withdrawTo")
+        text = f"{error.message}: {_ELSEWHERE if is_withdrawal else 'docs/escrow explains it'}"
+    else:
+        numbers = {name: value for name, value in error.args_by_name.items() if type(value) is int}
+        text = text.format_map(
+            {
+                name: moment(value) if name == "claimableAt" else shown(context, value)
+                for name, value in numbers.items()
+            }
+        )
+    sent = "only gas was spent" if isinstance(error, TransactionReverted) else "nothing was sent"
+    return f"{text}; {sent}"
+
+
+def _event(receipt: TxReceipt, kind: type[E]) -> E:
     return next(event for event in receipt.events if isinstance(event, kind))
 
 
