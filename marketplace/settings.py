@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     """Calls that this node carries for one account."""
     all_relays_per_hour: int = Field(default=1_000, gt=0)
     """Calls that this node carries for all accounts together; what costs no gas does not count."""
+    unasked_relays_per_hour: int = Field(default=1_000, gt=0)
+    """Calls that this node makes for leases whose parties did not; what costs no gas does not
+    count."""
     collect_interval_s: int = Field(default=3_600, gt=0)
     """How often this node looks whether shares are worth collecting."""
     outbox_lock_s: float = Field(default=30.0, gt=0)

@@ -3,6 +3,9 @@
 The parties may do all of it themselves; the node does it a little later, so that nobody's money
 waits for somebody who went away. Each lease's row says when to look at it next, so those that wait
 for a later time, or stay due whatever is sent for them, stand in no other lease's way.
+
+Covered: what strangers' leases can cost this node, by a limit for all leases together. Whose market
+a lease belongs to is not asked: the escrow does not say it, nor does an index that was read anew.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from marketplace.domain.ledger import LeaseFacts, closable_after, matures_at
 from marketplace.indexer import repository as chain_rows
 from marketplace.models import Lease
 from marketplace.outbox import repository as outbox
-from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
+from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT, UNASKED
 from marketplace.scope import Scope
 
 MAX_AT_ONCE = 500
 RETRY_AFTER = timedelta(days=1)
 """When to look again at a lease for which everything possible was ordered."""
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,22 @@ async def follow_chain(session: AsyncSession, scope: Scope, lease_ids: Collectio
 
 
 async def order_due(session: AsyncSession, market: Market, now: datetime) -> int:
-    """Order the relayed transactions that are due by the chain's clock; return how many leases."""
+    """Order the relayed transactions that are due by the chain's clock; return how many leases.
+
+    What this node has no place for in this hour comes first in the next one.
+    """
     position = await chain_rows.cursor(session, market.scope)
     if position is None or market.settings.relayer_key_file is None:
         return 0
+    await outbox.lock_relays(session)
+    sent = await outbox.num_sent(session, UNASKED, now - _HOUR)
+    room = max(0, market.settings.unasked_relays_per_hour - sent)
     latest = position.head_at - timedelta(seconds=market.settings.relay_grace_s)
     rows = await session.scalars(
         select(Lease)
         .where(*market.scope.of(Lease), Lease.due_at <= latest)
         .order_by(Lease.due_at)
-        .limit(MAX_AT_ONCE)
+        .limit(min(MAX_AT_ONCE, room))
         .with_for_update(skip_locked=True)
     )
     num_due = 0

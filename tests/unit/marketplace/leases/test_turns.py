@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from marketplace.clock import now
+from marketplace.domain.states import OutboxState
 from marketplace.indexer import repository as chain_rows
 from marketplace.leases import relay
 from marketplace.models import Lease, OutboxItem
@@ -18,7 +20,7 @@ from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import UNASKED
 from tests.support.market import World, hex32, open_world
 
-AT_ONCE = 5
+AT_ONCE, PER_HOUR = 5, 8
 MANY = 6
 NEW = hex32(MANY)
 LATE = {"first_commit_within": 10_000, "max_duration": 10_000}
@@ -28,7 +30,8 @@ LATE = {"first_commit_within": 10_000, "max_duration": 10_000}
 async def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A node that sends, for fewer leases in one pass than there are."""
     monkeypatch.setattr(relay, "MAX_AT_ONCE", AT_ONCE)
-    async with open_world(tmp_path, relayer_key_file=tmp_path / "key", relay_grace_s=0) as opened:
+    values = {"relayer_key_file": tmp_path / "key", "relay_grace_s": 0}
+    async with open_world(tmp_path, unasked_relays_per_hour=PER_HOUR, **values) as opened:
         yield opened
 
 
@@ -54,8 +57,20 @@ async def ordered(keeper: World, head_at: datetime) -> set[str]:
         await chain_rows.move_cursor(session, scope, 0, start)
         await relay.order_due(session, keeper.market, now())
     async with keeper.market.database.reading() as session:
-        found = await session.scalars(select(OutboxItem).where(OutboxItem.kind.in_(UNASKED)))
-        return {item.payload["lease_id"] for item in found}
+        return {item.payload["lease_id"] for item in await items(session)}
+
+
+async def items(session: AsyncSession) -> Sequence[OutboxItem]:
+    """What was ordered, the oldest first."""
+    wanted = select(OutboxItem).where(OutboxItem.kind.in_(UNASKED))
+    return (await session.scalars(wanted.order_by(OutboxItem.created_at))).all()
+
+
+async def end(session: AsyncSession, item: OutboxItem, state: OutboxState, **values: Any) -> None:
+    """Deliver an item."""
+    claimed = await outbox.claim(session, item.item_id, now(), 1)
+    assert claimed is not None
+    await outbox.end(session, claimed, now(), state, **values)
 
 
 async def test_when_older_leases_wait_for_later_then_a_due_one_is_reached(keeper: World) -> None:
@@ -76,10 +91,7 @@ async def test_when_a_lease_stays_due_then_it_is_tried_again_a_day_later(keeper:
     assert await ordered(keeper, head_at - timedelta(seconds=1)) == set()
     assert await ordered(keeper, head_at) == {NEW}
     async with keeper.market.database.writing() as session:
-        for item in await session.scalars(select(OutboxItem)):
-            claimed = await outbox.claim(session, item.item_id, now(), 1)
-            assert claimed is not None
-            await outbox.end(session, claimed, now(), outbox.OutboxState.FAILED, error="no gas")
+        await end(session, (await items(session))[0], OutboxState.FAILED, error="no gas")
         await outbox.forget(session, sorted(UNASKED), now() + timedelta(seconds=1))
     assert await ordered(keeper, head_at + relay.RETRY_AFTER - timedelta(seconds=1)) == set()
     assert await ordered(keeper, head_at + relay.RETRY_AFTER) == {NEW}
@@ -109,3 +121,22 @@ async def test_when_a_lease_changes_after_a_try_then_it_has_its_turn_anew(keeper
     await keeper.apply(closed)
     async with keeper.market.database.reading() as session:
         assert (await session.scalars(select(Lease.due_at))).one() is None
+
+
+async def test_when_the_hour_is_spent_then_leases_wait_for_the_next_in_their_turn(
+    keeper: World,
+) -> None:
+    head_at = await opened(keeper, [hex32(n) for n in range(PER_HOUR)])
+    last = await opened(keeper, [hex32(n) for n in range(PER_HOUR, PER_HOUR + 3)])
+    await ordered(keeper, head_at)
+    assert len(await ordered(keeper, last)) == PER_HOUR
+    async with keeper.market.database.writing() as session:
+        refused, reverted = (await items(session))[:2]
+        for item, transactions in ((refused, []), (reverted, ["0xaa"])):
+            result = {"refused": "LeaseNotOpen", "transactions": transactions}
+            await end(session, item, OutboxState.DONE, result=result)
+    known = await ordered(keeper, last)
+    assert known == {hex32(n) for n in range(PER_HOUR + 1)}, "what cost no gas does not count"
+    async with keeper.market.database.writing() as session:
+        (await items(session))[3].created_at -= timedelta(hours=1)
+    assert await ordered(keeper, last) == known | {hex32(PER_HOUR + 1)}, "the next, and no more"
