@@ -91,7 +91,8 @@ NONE = Move(MoveKind.NONE)
         (Lease(), 3, 1101, False, NONE),
         (Lease(3, 3, 1000, 1050), 5, 1501, False, NONE),
         (Lease(3, 3, 1000, 1050), 5, 1501, True, Move(MoveKind.CLOSE)),
-        (Lease(0, 3, 1000, 1490), 5, 1497, False, Move(MoveKind.COMMIT, 5)),
+        (Lease(0, 3, 1000, 1490), 5, 1495, False, NONE),
+        (Lease(0, 3, 1000, 1490), 5, 1496, False, Move(MoveKind.COMMIT, 5)),
     ],
 )
 def test_when_a_lease_stands_so_then_this_is_sent(

@@ -105,17 +105,20 @@ async def test_when_nobody_took_an_item_then_it_is_announced_again(world: World)
     assert await announce(world, 100) == []
 
 
-async def test_when_ended_items_are_forgotten_then_waiting_ones_stay(world: World) -> None:
+async def test_when_ended_items_are_forgotten_then_waiting_and_other_ones_stay(
+    world: World,
+) -> None:
     done, waiting = await add(world, "done"), await add(world, "waiting")
     claimed = await claim(world, done)
     assert claimed is not None
     await end(world, claimed)
-    for before, left in (
-        (now() - timedelta(hours=1), {done, waiting}),
-        (now() + timedelta(hours=1), {waiting}),
+    for chosen, before, left in (
+        (["test"], now() - timedelta(hours=1), {done, waiting}),
+        (["another"], now() + timedelta(hours=1), {done, waiting}),
+        (["another", "test"], now() + timedelta(hours=1), {waiting}),
     ):
         async with world.market.database.writing() as session:
-            await repository.forget(session, ["test"], before)
+            await repository.forget(session, chosen, before)
         assert {item.item_id for item in await items(world)} == left
 
 
