@@ -106,9 +106,10 @@ def unbond(context: Context, text: str) -> Unbonding:
     stake = _stake(context)
     amount = stake.free if text == ALL else _amount(context, text)
     if not 0 < amount <= stake.free:
+        owed = f", late rulings wait for {shown(context, stake.owed)}" if stake.owed else ""
         raise NotPossible(
             f"at most {shown(context, stake.free)} can be unbonded now; live leases hold"
-            f" {shown(context, stake.locked)}"
+            f" {shown(context, stake.locked)}{owed}"
         )
     wanted = _amount(context, context.settings.stake)
     stays = stake.total - stake.unbonding - amount
@@ -139,6 +140,8 @@ def claim_unbond(context: Context) -> int:
         raise NotPossible("nothing is unbonding: run `gridlease worker unbond` first")
     if context.chain.now() < stake.claimable_at:
         raise NotPossible(f"it can be claimed from {moment(stake.claimable_at)} on")
+    if stake.owed:
+        raise NotPossible(_REFUSALS["LateDebt"].format(owed=shown(context, stake.owed)))
     token = context.token.address
     num_before = len(_events(context, UnbondClaimed, owner.address))
     call, key = context.chain.escrow.claim_unbond(token), f"claim-unbond:{token}:{num_before}"

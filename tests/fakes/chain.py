@@ -262,6 +262,7 @@ class FakeChain:
         amount = before.unbonding
         self._require(amount != 0, call, "NothingUnbonding")
         self._require(time >= before.claimable_at, call, "UnbondingNotOver")
+        self._require(before.owed == 0, call, "LateDebt")
         self.state.stakes[account] = replace(
             before, total=before.total - amount, unbonding=0, claimable_at=0
         )

@@ -124,7 +124,7 @@ def test_when_the_amount_is_none_that_is_free_then_it_is_not_sent(
 ) -> None:
     set_draining(context.journal, True)
     staked(context, StakeView(STAKE, 0, 0, 0))
-    with pytest.raises(NotPossible, match=r"at most 10.00 "):
+    with pytest.raises(NotPossible, match=r"at most 10.00 tUSD .* hold 0.00 tUSD$"):
         unbond(context, text)
     with pytest.raises(SettingsError):
         unbond(context, "much")
@@ -169,6 +169,7 @@ def test_when_the_owners_key_is_elsewhere_then_the_operators_is_enough_to_withdr
     [
         (StakeView(10 * UNIT, 4 * UNIT, 0, 0), "nothing is unbonding"),
         (StakeView(10 * UNIT, 0, 7 * UNIT, 4_000_000_000), "from 2096-10-02T07:06:40"),
+        (StakeView(10 * UNIT, 4 * UNIT, UNIT, 0, 1), r"still 0.000001 tUSD .* send `payLate`"),
     ],
 )
 def test_when_stake_cannot_be_claimed_yet_then_it_says_why(
@@ -177,14 +178,16 @@ def test_when_stake_cannot_be_claimed_yet_then_it_says_why(
     staked(context, stake)
     with pytest.raises(NotPossible, match=message):
         claim_unbond(context)
+    assert not context.owner_sender.refused  # type: ignore[union-attr]  # a fake sender
 
 
 @pytest.mark.parametrize("text", ["all", "0.01"])
 def test_when_live_leases_hold_the_stake_then_it_is_not_unbonded(
     context: Context, text: str
 ) -> None:
-    staked(context, StakeView(10 * UNIT, 4 * UNIT, 6 * UNIT, 0))
-    with pytest.raises(NotPossible, match=r"at most 0.00 .* now; live leases hold 4.00"):
+    staked(context, StakeView(10 * UNIT, 4 * UNIT, 4 * UNIT, 0, 2 * UNIT))
+    told = r"at most 0.00 .* now; live leases hold 4.00 .*, late rulings wait for 2.00 "
+    with pytest.raises(NotPossible, match=told):
         unbond(context, text)
 
 
