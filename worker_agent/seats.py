@@ -5,7 +5,9 @@ the windows of everybody else would close meanwhile. What finds no seat is not l
 again in the next turn. Only an execution needs a seat; a report, a challenge, a demand or an
 attestation never waits for one, so that nobody hides what it withholds behind its own slow lease.
 
-*Not covered:* one that acts under many accounts, each with leases of its own.
+*Not covered:* one that acts under many accounts, each with leases of its own; and a provider whose
+slow case, which a friend can start, keeps the next of its own waiting: past the end of a window or
+of a dispute, where these are shorter than the slow case's run.
 """
 
 from __future__ import annotations
