@@ -82,6 +82,21 @@ async def find_queued(session: AsyncSession, kind: str, prefix: str) -> OutboxIt
     return rows.one_or_none()
 
 
+async def find_done(session: AsyncSession, kind: str, prefix: str) -> OutboxItem | None:
+    """Return an item of this kind that was done, not refused, and whose key begins so."""
+    rows = await session.scalars(
+        select(OutboxItem)
+        .where(
+            OutboxItem.kind == kind,
+            OutboxItem.state == OutboxState.DONE,
+            OutboxItem.result["refused"].as_string().is_(None),
+            OutboxItem.key.startswith(prefix, autoescape=True),
+        )
+        .limit(1)
+    )
+    return rows.one_or_none()
+
+
 async def num_sent(session: AsyncSession, kinds: Collection[str], since: datetime) -> int:
     """Return how many items of these kinds were sent to the chain, or may still be.
 

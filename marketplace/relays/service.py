@@ -11,6 +11,7 @@ cost nothing, one for all of them.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,7 +55,7 @@ class Asked:
     effect
         What it does; one call of an effect is on its way at one time.
     request
-        Tells several requests for the effect apart; empty where there is only one.
+        Tells several requests for the effect apart.
     """
 
     kind: str
@@ -65,7 +66,7 @@ class Asked:
     @property
     def key(self) -> str:
         """The outbox's key, and the journal's."""
-        return f"{self.effect}:{self.request}" if self.request else self.effect
+        return f"{self.effect}:{self.request}"
 
 
 def rates(market: Market, token: str) -> RelayRates:
@@ -123,12 +124,16 @@ def opening(
 
 
 def stop(market: Market, terms: Terms, signature: str, caller: str) -> Asked:
-    """A stop whose signature was checked."""
+    """A stop whose signature was checked.
+
+    It is always the same signature, so each request is one of its own: else one refusal, or an
+    outage, would be the answer for ever.
+    """
     _own(terms, caller)
     rates(market, terms.token)
     lease_id = to_hex(terms.lease_id(market.domain))
     payload = {"account": caller, "terms": dict(terms.to_json()), "signature": signature.lower()}
-    return Asked(RELAY_STOP, f"{RELAY_STOP}:{lease_id}", "", payload)
+    return Asked(RELAY_STOP, f"{RELAY_STOP}:{lease_id}", secrets.token_hex(8), payload)
 
 
 def withdrawal(market: Market, token: str, key: str, caller: str) -> Asked:
@@ -143,7 +148,8 @@ async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime
     """Order a call, unless one of the same effect is on its way.
 
     The same request again changes nothing. Another authorization of a lease that is being opened
-    gets that opening as its answer: the lease is opened once.
+    gets that opening as its answer: the lease is opened once. So does a stop of one that is being
+    stopped, or was.
 
     Raises
     ------
@@ -156,9 +162,11 @@ async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime
     known = await outbox.find(session, asked.key)
     if known is not None:
         return answer(known)
-    running = await outbox.find_queued(session, asked.kind, f"{asked.effect}:")
+    running = await outbox.find_queued(session, asked.kind, asked.effect)
     if running is not None and asked.kind == RELAY_WITHDRAW:
         raise RelayInFlight(request_id=running.item_id)
+    if running is None and asked.kind == RELAY_STOP:
+        running = await outbox.find_done(session, asked.kind, asked.effect)
     if running is not None:
         return answer(running)
     limit = market.settings.all_relays_per_hour

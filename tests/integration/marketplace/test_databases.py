@@ -31,7 +31,7 @@ from marketplace.outbox import repository
 from marketplace.outbox.kinds import ASKED, RELAY_OPEN
 from marketplace.relays import service as relays
 from marketplace.settings import Settings
-from tests.support.market import AUDITOR, hex32, make_settings, open_world, rent
+from tests.support.market import AUDITOR, RENTER, hex32, make_settings, open_world, rent
 
 
 def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
@@ -189,6 +189,44 @@ async def test_when_many_ask_for_calls_at_once_then_each_effect_has_one_and_no_l
     assert await ask(99, 0) is not None
     assert await ask(100, 0) is None
     await database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_a_stop_was_refused_then_all_who_ask_at_once_get_one_new_call(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database_url = _url(kind, tmp_path, postgres)
+    values = {"relay": {"tUSD": {"open_fee": 1}}, "relayer_key_file": tmp_path / "key"}
+    async with open_world(
+        tmp_path, database_url=database_url, all_relays_per_hour=2, **values
+    ) as world:
+        terms, caller = (await rent(world, opened=False)).terms, RENTER.address.lower()
+        database = world.market.database
+
+        async def ask() -> str:
+            asked = relays.stop(world.market, terms, "0x11", caller)
+            async with database.writing() as session:
+                return (await relays.add(session, world.market, asked, now())).request_id
+
+        async def refuse(request_id: str) -> None:
+            result = {"refused": "NotActive", "transactions": ["0xaa"]}
+            async with database.writing() as session:
+                claimed = await repository.claim(session, request_id, now(), 30)
+                assert claimed is not None
+                done = OutboxState.DONE
+                assert await repository.end(session, claimed, now(), done, result=result)
+
+        async def ask_at_once() -> str:
+            (asked,) = set(await asyncio.gather(*(ask() for _ in range(8))))
+            return asked
+
+        first = await ask_at_once()
+        await refuse(first)
+        second = await ask_at_once()
+        assert second != first
+        await refuse(second)
+        with pytest.raises(RelaysSpent):
+            await ask()
 
 
 async def test_when_a_lease_is_being_changed_then_the_node_looks_at_it_afterwards(

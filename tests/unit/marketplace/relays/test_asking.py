@@ -22,7 +22,7 @@ from marketplace.domain.states import OutboxState
 from marketplace.errors import ConfigurationError, RelayRefused
 from marketplace.models import OutboxItem
 from marketplace.outbox import repository as outbox
-from marketplace.outbox.kinds import ASKED, RELAY_COLLECT, RELAY_OPEN, RELAY_WITHDRAW
+from marketplace.outbox.kinds import ASKED, RELAY_COLLECT, RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW
 from marketplace.relays import service
 from marketplace.relays.schemas import AuthorizationBody
 from marketplace.relays.service import Asked
@@ -251,6 +251,31 @@ async def test_when_a_stop_is_asked_for_again_then_it_is_the_same(world: World) 
     body["signature"] = "0x" + signature[2:].upper()
     again = (await ask(world, body, what="stops")).json()
     assert (again["request_id"], again["state"]) == (first["request_id"], "confirmed")
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [
+        (OutboxState.DONE, {"result": {"refused": "NotActive"}}),
+        (OutboxState.DONE, {"result": {"refused": "NotActive", "transactions": ["0xaa"]}}),
+        (OutboxState.FAILED, {"error": "ChainUnreachable: for a day"}),
+    ],
+)
+async def test_when_a_stop_was_refused_or_failed_then_it_is_tried_again_when_asked_for(
+    world: World, state: OutboxState, values: dict[str, Any]
+) -> None:
+    terms = await agreed(world)
+    consent = Stop(lease_id=terms.lease_id(world.market.domain))
+    body = {"terms": terms.to_json(), "signature": world.signed(consent, RENTER)}
+    first = (await ask(world, body, what="stops")).json()
+    assert (await ask(world, body, what="stops")).json() == first
+    await end(world, state, **values)
+    again = (await ask(world, body, what="stops")).json()
+    assert (again["state"], again["request_id"] == first["request_id"]) == ("queued", False)
+    async with world.market.database.reading() as session:
+        found = await session.scalars(select(OutboxItem).where(OutboxItem.kind == RELAY_STOP))
+        keys = {item.payload["key"] for item in found}
+    assert len(keys) == 2, "the sender's journal would give back the old receipt"
 
 
 async def test_when_an_account_asks_too_often_then_it_has_to_wait(world: World) -> None:

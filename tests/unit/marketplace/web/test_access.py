@@ -101,7 +101,7 @@ async def _objects(world: World) -> dict[str, str]:
 
 
 async def _relayed(world: World) -> str:
-    asked = Asked(RELAY_STOP, "stop", "", {"account": RENTER.address.lower()})
+    asked = Asked(RELAY_STOP, "stop", "1", {"account": RENTER.address.lower()})
     async with world.market.database.writing() as session:
         return (await relays.add(session, world.market, asked, now())).request_id
 
