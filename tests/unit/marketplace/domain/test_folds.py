@@ -29,7 +29,7 @@ from marketplace.domain.ledger import (
     window_ends_at,
 )
 
-LEASE, LISTING, TOKEN = "0x" + "01" * 32, "0x" + "02" * 32, "0x" + "70" * 20
+LEASE, LISTING, TOKEN = "0x" + "01" * 32, "0x" + "02" * 32, "0x" + "7a" * 20
 RENTER, PROVIDER, OPERATOR, OTHER = (f"0x{n}" + "ab" * 19 for n in ("0a", "0b", "0c", "0d"))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOON = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp())
