@@ -17,7 +17,7 @@ from marketplace.indexer import repository as chain_rows
 from marketplace.leases import relay
 from marketplace.models import Lease, OutboxItem
 from marketplace.outbox import repository as outbox
-from marketplace.outbox.kinds import UNASKED
+from marketplace.outbox.kinds import RELAY_CLOSE, UNASKED
 from tests.support.market import World, hex32, open_world
 
 AT_ONCE, PER_HOUR = 5, 8
@@ -140,3 +140,14 @@ async def test_when_the_hour_is_spent_then_leases_wait_for_the_next_in_their_tur
     async with keeper.market.database.writing() as session:
         (await items(session))[3].created_at -= timedelta(hours=1)
     assert await ordered(keeper, last) == known | {hex32(PER_HOUR + 1)}, "the next, and no more"
+
+
+async def test_when_a_settlement_was_missed_too_then_only_the_close_is_ordered(
+    keeper: World,
+) -> None:
+    head_at = await opened(keeper, [NEW], max_duration=3_000)
+    roots = {"trace_root": hex32(1), "root": hex32(2)}
+    await keeper.apply(keeper.event("Committed", lease_id=NEW, up_to=3, **roots))
+    await ordered(keeper, head_at + timedelta(seconds=2_700))
+    async with keeper.market.database.reading() as session:
+        assert [item.kind for item in await items(session)] == [RELAY_CLOSE], "it pays as well"
