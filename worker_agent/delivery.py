@@ -2,7 +2,8 @@
 
 Each delivery is journaled before it is tried and again when it is done, and storing the same
 ciphertext twice changes nothing; so deliveries go on after a kill. A market that is away holds up
-nothing but its own deliveries: money moves on the chain.
+nothing but its own deliveries: money moves on the chain. To a market that left the settings nothing
+is delivered any more, and its leases' files go when other leases' files would.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Deliverer:
         self._domain = domain
         self._patience_s = patience_s
         self._progress: dict[str, int] = {}
+        self._skipped: set[str] = set()
 
     def store(self, lease_id: str) -> LeaseStore:
         """Files of a lease."""
@@ -134,29 +136,44 @@ class Deliverer:
         if failure is not None:
             raise failure
 
-    def checkpoint_address(self, record: LeaseRecord, segment: int) -> str:
-        """Deliver the checkpoint at the end of a segment now; returns its address."""
+    def checkpoint_address(self, record: LeaseRecord, segment: int, market: Market) -> str:
+        """Deliver the checkpoint at the end of a segment to its market now; returns its address."""
         self._want(record, "checkpoint", segment)
         key = _key(record, "checkpoint", segment)
         item = self._journal.get(_KIND, key)
         assert item is not None
         if not item["done"]:
-            self._deliver_item(record, item)
+            self._deliver_item(record, item, market)
             item = self._journal.get(_KIND, key)
             assert item is not None
         return str(item["address"])
 
     def _deliver(self, record: LeaseRecord) -> None:
-        market = self._markets[record.market]
+        market = self._markets.get(record.market)
+        if market is None:
+            self._skip(record)
+            return
         post_frames(self._journal, market, record.lease_id)
         self._post_progress(record, market)
         if record.parsed_terms.metered:
             refresh_voucher(market, self._leases, record, self._domain)
         for item in self._items(record):
             if not item["done"]:
-                self._deliver_item(record, item)
+                self._deliver_item(record, item, market)
         if record.delivered and not record.ending_posted:
             self._post_ending(record, market)
+
+    def _skip(self, record: LeaseRecord) -> None:
+        """Deliver nothing; nor wait for it once the lease is over."""
+        if record.lease_id not in self._skipped:
+            self._skipped.add(record.lease_id)
+            log.warning(
+                "lease %s: nothing is delivered, since `markets` does not name %s any more",
+                record.lease_id[:10],
+                record.market,
+            )
+        if record.delivered and not record.ending_posted:
+            self._leases.update(record.lease_id, ending_posted=True)
 
     def _final_items(self, record: LeaseRecord) -> list[tuple[str, int | None]]:
         items: list[tuple[str, int | None]] = []
@@ -177,10 +194,9 @@ class Deliverer:
             item = {"kind": kind, "segment": segment, "address": None, "size": 0, "done": False}
             self._journal.put(_KIND, key, item)
 
-    def _deliver_item(self, record: LeaseRecord, item: dict[str, Any]) -> None:
+    def _deliver_item(self, record: LeaseRecord, item: dict[str, Any], market: Market) -> None:
         kind, segment = str(item["kind"]), item["segment"]
         key = _key(record, kind, segment)
-        market = self._markets[record.market]
         path = self.store(record.lease_id).upload / (
             kind if segment is None else f"{kind}-{segment}"
         )

@@ -155,7 +155,8 @@ class ServeAudits:
         artifacts = parse_artifacts(record.artifacts)
         if before is None:
             return artifacts
-        return replace(artifacts, checkpoint=self._deliverer.checkpoint_address(record, before))
+        address = self._deliverer.checkpoint_address(record, before, market)
+        return replace(artifacts, checkpoint=address)
 
     def _auditor_key(self, audit: AuditView) -> bytes:
         """The key of the account that was drawn, by that account's word and not by a market's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker_agent.errors import ProviderFault
 from worker_agent.exchange import parse_artifacts
 from worker_agent.inputs import JobInputs, fetch_inputs, load_inputs
 from worker_agent.stages.attempt import Attempt
@@ -16,13 +17,18 @@ def prepare(attempt: Attempt) -> JobInputs:
         What the market serves is not what the manifest names.
     NetworkFailed
         The market does not serve it.
+    ProviderFault
+        The market is none of this worker's any more.
     """
     record = attempt.record
     inputs = load_inputs(attempt.store.inputs, attempt.terms.job_hash)
     if inputs is not None:
         return inputs
+    market = attempt.machinery.context.markets.get(record.market)
+    if market is None:
+        raise ProviderFault(f"`markets` does not name {record.market} any more, which has the job")
     return fetch_inputs(
-        attempt.machinery.context.markets[record.market],
+        market,
         parse_artifacts(record.artifacts),
         bytes.fromhex(record.job_key),
         attempt.terms.job_hash,
