@@ -3,7 +3,8 @@
 An audit is drawn after a confirmed commit and ends with its challenge window; an arbitration begins
 with a confirmed challenge, or demand for data, and ends with its dispute.
 
-Covered: who is drawn follows from the chain alone (both sides repeat the draw).
+Covered: from a given pool, who is drawn follows from the chain alone (both sides repeat the draw).
+Not covered: who is in the pool. This market says it, unless the renter named its auditors.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ async def draw(
         "beacon": to_hex(beacon),
     }
     cause = f"{block_hash}:{place[1]}"
-    rows = [
-        _row(AuditKind.AUDIT, cause, lease, d.segment, d.auditor.lower(), basis, now) for d in drawn
-    ]
     ends_at = window_ends_at(chain_rows.facts_of(LeaseFacts, lease))
-    for row in rows:
-        row["expires_at"] = ends_at
+    rows = [
+        _row(AuditKind.AUDIT, cause, lease, d.segment, d.auditor.lower(), basis, now)
+        | {"expires_at": ends_at}
+        for d in drawn
+    ]
     await repository.add(session, scope, rows)
     return len(rows)
 
@@ -131,11 +132,10 @@ async def follow_windows(session: AsyncSession, scope: Scope, lease_ids: Iterabl
 async def rewind(
     session: AsyncSession, scope: Scope, lease_ids: Iterable[str], ancestor: int, now: datetime
 ) -> None:
-    """End audits of commits and challenges that the chain took back."""
+    """End audits and arbitrations of commits that the chain took back."""
     for row in await repository.of_leases(session, scope, list(lease_ids)):
         commit = row.draw.get("commit")
-        gone = commit is not None and commit["block_number"] > ancestor
-        if gone:
+        if commit is not None and commit["block_number"] > ancestor:
             live, expired = LIVE_AUDITS, AuditState.EXPIRED
             await repository.move(session, row.audit_id, expired, now, by=live)
 

@@ -34,8 +34,8 @@ _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A transaction that anybody may send from a moment on, by the chain's clock."""
+class DueCall:
+    """A call that anybody may send from a moment on, by the chain's clock."""
 
     at: datetime
     kind: str
@@ -47,18 +47,18 @@ async def follow_chain(session: AsyncSession, scope: Scope, lease_ids: Collectio
     """Look at leases that changed when something is due on them next."""
     for lease_id in lease_ids:
         lease = await chain_rows.lease(session, scope, lease_id)
-        steps = due(lease) if lease else []
+        calls = due(lease) if lease else []
         # Not through the row's object: what `order_due` wrote since it was read must be overwritten
         # by the same moment as well.
         await session.execute(
             update(Lease)
             .where(*scope.of(Lease), Lease.lease_id == lease_id)
-            .values(due_at=steps[0].at if steps else None)
+            .values(due_at=calls[0].at if calls else None)
         )
 
 
 async def order_due(session: AsyncSession, market: Market, now: datetime) -> int:
-    """Order the relayed transactions that are due by the chain's clock; return how many leases.
+    """Order the calls that are due by the chain's clock; return how many.
 
     What this node has no place for in this hour comes first in the next one.
     """
@@ -78,37 +78,38 @@ async def order_due(session: AsyncSession, market: Market, now: datetime) -> int
     )
     num_due = 0
     for row in rows:
-        steps = due(chain_rows.facts_of(LeaseFacts, row))
-        possible = [step for step in steps if step.at <= latest]
-        for step in possible[-1:]:
-            await outbox.add(session, step.kind, step.key, step.payload, now=now)
+        calls = due(chain_rows.facts_of(LeaseFacts, row))
+        possible = [call for call in calls if call.at <= latest]
+        for call in possible[-1:]:
+            await outbox.add(session, call.kind, call.key, call.payload, now=now)
             num_due += 1
-        later = [step.at for step in steps[len(possible) :]]
+        later = [call.at for call in calls[len(possible) :]]
         row.due_at = min(later, default=latest + RETRY_AFTER)
     return num_due
 
 
-def due(lease: LeaseFacts) -> list[Step]:
-    """Name what a lease is waiting for as it stands, in order of time; the last one possible is
-    what to send.
+def due(lease: LeaseFacts) -> list[DueCall]:
+    """Name the calls that a lease waits for as it stands, in order of time.
+
+    Of those that are possible the last is to be sent: it does what the ones before do.
     """
     if lease.state is LeaseState.CLOSED:
         return []
     if lease.state is LeaseState.DISPUTED:
         assert lease.disputed_at is not None, "a dispute has a beginning"
         timeout = timedelta(seconds=int(lease.terms["dispute_timeout"]))
-        return [_step(lease, RELAY_TIMEOUT, lease.disputed_at + timeout)]
+        return [_due_call(lease, RELAY_TIMEOUT, lease.disputed_at + timeout)]
     mature = matures_at(lease)
     # The contract closes *after* that time, and counts whole seconds.
     closing = closable_after(lease) + timedelta(seconds=1)
     if mature is None:
-        return [_step(lease, RELAY_CLOSE, closing)]
+        return [_due_call(lease, RELAY_CLOSE, closing)]
     if mature < closing:
-        return [_step(lease, RELAY_SETTLE, mature), _step(lease, RELAY_CLOSE, closing)]
-    return [_step(lease, RELAY_CLOSE, mature)]  # nobody can close over an open window
+        return [_due_call(lease, RELAY_SETTLE, mature), _due_call(lease, RELAY_CLOSE, closing)]
+    return [_due_call(lease, RELAY_CLOSE, mature)]  # nobody can close over an open window
 
 
-def _step(lease: LeaseFacts, kind: str, at: datetime) -> Step:
+def _due_call(lease: LeaseFacts, kind: str, at: datetime) -> DueCall:
     state = f"{lease.lease_id}:{lease.paid_segments}:{lease.pending_segments}"
     key = f"{kind}:{state}:{int(at.timestamp())}"
-    return Step(at, kind, key, {"lease_id": lease.lease_id})
+    return DueCall(at, kind, key, {"lease_id": lease.lease_id})

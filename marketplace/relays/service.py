@@ -148,8 +148,8 @@ async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime
     """Order a call, unless one of the same effect is on its way.
 
     The same request again changes nothing. Another authorization of a lease that is being opened
-    gets that opening as its answer: the lease is opened once. So does a stop of one that is being
-    stopped, or was.
+    gets that opening as its answer: the lease is opened once. Another stop of a lease gets the one
+    that is on its way, or that succeeded.
 
     Raises
     ------

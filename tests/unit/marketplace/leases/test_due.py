@@ -64,9 +64,9 @@ async def test_when_more_is_committed_later_then_it_is_settled_again(world: Worl
             pending_segments=pending,
             committed_at=lease.opened_at + timedelta(seconds=seconds),
         )
-        step = due(lease)[0]
-        assert step.kind == RELAY_SETTLE
-        keys.add(step.key)
+        call = due(lease)[0]
+        assert call.kind == RELAY_SETTLE
+        keys.add(call.key)
     assert len(keys) == 3
 
 

@@ -20,7 +20,7 @@ async def facts(world: World, **values: Any) -> Any:
 
 def kinds(lease: Any, seconds: float) -> list[str]:
     moment = lease.opened_at + timedelta(seconds=seconds)
-    return [step.kind for step in due(lease) if step.at <= moment][-1:]
+    return [call.kind for call in due(lease) if call.at <= moment][-1:]
 
 
 async def test_when_nothing_was_committed_in_time_then_the_lease_is_closed(world: World) -> None:
@@ -57,8 +57,8 @@ async def test_when_a_settlement_does_not_come_then_the_close_is_waited_for(worl
     lease = replace(
         lease, pending_segments=3, committed_at=lease.opened_at + timedelta(seconds=100)
     )
-    steps = [(step.kind, (step.at - lease.opened_at).total_seconds()) for step in due(lease)]
-    assert steps == [("relay.settle", 120), ("relay.close", 3_001)]
+    calls = [(call.kind, (call.at - lease.opened_at).total_seconds()) for call in due(lease)]
+    assert calls == [("relay.settle", 120), ("relay.close", 3_001)]
     assert due(replace(lease, state=LeaseState.CLOSED)) == []
 
 
