@@ -1,7 +1,7 @@
 """The provider's way out: listings ended, stake unbonded and claimed, credit sent to its owner.
 
-Every step is one transaction a time, under a key made of what the chain showed before it: the same
-command again, after a crash, sends nothing twice. What the contract would refuse is said in words,
+Each transaction has a key that is made of what the chain showed before it: the same command again,
+after a crash, sends nothing twice. What the contract would refuse is said in words,
 before anything is sent where the chain shows it, and else by what the contract answers.
 """
 

@@ -142,15 +142,6 @@ def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> Non
 
 
 @pytest.mark.parametrize(
-    ("owed", "lasting", "free"), [(0, 80, 50), (7, 73, 43), (60, 20, 0), (500, 0, 0)]
-)
-def test_what_is_owed_backs_no_new_lease(owed: int, lasting: int, free: int) -> None:
-    held = StakeFacts(provider=PROVIDER, token=TOKEN, total=100, locked=30, unbonding=20, owed=owed)
-
-    assert (held.lasting, held.free) == (lasting, free)
-
-
-@pytest.mark.parametrize(
     ("happened", "expected"),
     [
         (

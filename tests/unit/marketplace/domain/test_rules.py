@@ -108,22 +108,22 @@ def offered(offer: Any, listing: Any) -> None:
     check_offer(replace(OFFER, **offer), replace(FACTS, **listing), NOW)
 
 
-def ordered(order: Any, offer: Any, listing: Any, stake: Any) -> None:
+def ordered(order: Any, offer: Any, listing: Any) -> None:
     check_order(
         replace(ORDER, **order),
         replace(OFFER, **offer),
         OFFER_ID,
         replace(FACTS, **listing),
-        replace(STAKE, **stake),
+        STAKE,
         NOW,
     )
 
 
-def agreed(terms: Any, order: Any, offer: Any, listing: Any) -> None:
+def agreed(terms: Any, order: Any, listing: Any) -> None:
     check_terms(
         replace(TERMS, **terms),
         replace(ORDER, **order),
-        replace(OFFER, **offer),
+        OFFER,
         replace(FACTS, **listing),
         NOW,
     )
@@ -174,20 +174,20 @@ def test_when_an_offer_breaks_a_rule_then_it_is_refused_by_that_name(
 
 
 @pytest.mark.parametrize(
-    ("order", "offer", "stake"),
+    ("order", "offer"),
     [
-        ({}, {}, {}),
-        ({"offer": bytes(32), "listing_id": bytes(32)}, {}, {}),
-        ({"max_price_per_hour": 400}, {}, {}),
-        ({"segments": 1}, {}, {}),
-        ({"segments": 30}, {}, {}),
-        ({"budget": 1, "max_duration_s": 1}, {}, {}),
-        ({}, {"verification": REPLAY.bit}, {}),
-        ({"min_bond": 60}, {}, {}),
+        ({}, {}),
+        ({"offer": bytes(32), "listing_id": bytes(32)}, {}),
+        ({"max_price_per_hour": 400}, {}),
+        ({"segments": 1}, {}),
+        ({"segments": 30}, {}),
+        ({"budget": 1, "max_duration_s": 1}, {}),
+        ({}, {"verification": REPLAY.bit}),
+        ({"min_bond": 60}, {}),
     ],
 )
-def test_when_an_order_fits_its_offer_then_it_stands(order: Any, offer: Any, stake: Any) -> None:
-    ordered(order, offer, {}, stake)
+def test_when_an_order_fits_its_offer_then_it_stands(order: Any, offer: Any) -> None:
+    ordered(order, offer, {})
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_when_an_order_breaks_a_rule_then_it_is_refused_by_that_name(
     field: str, order: Any, offer: Any, listing: Any
 ) -> None:
     with pytest.raises(RuleBroken, match=f"^{field}: ") as refused:
-        ordered(order, offer, listing, {})
+        ordered(order, offer, listing)
     assert refused.value.field == field
 
 
@@ -231,7 +231,7 @@ def test_when_an_order_breaks_a_rule_then_it_is_refused_by_that_name(
     ],
 )
 def test_when_terms_carry_out_an_order_then_they_stand(terms: Any, order: Any) -> None:
-    agreed(terms, order, {}, {})
+    agreed(terms, order, {})
 
 
 @pytest.mark.parametrize(
@@ -265,5 +265,5 @@ def test_when_terms_break_a_rule_then_they_are_refused_by_that_name(
     field: str, terms: Any, order: Any, listing: Any
 ) -> None:
     with pytest.raises(RuleBroken, match=f"^{field}: ") as refused:
-        agreed(terms, order, {}, listing)
+        agreed(terms, order, listing)
     assert refused.value.field == field
