@@ -37,10 +37,9 @@ class Dispute:
 
         Data that come in the last moment would stop the attestation, and leave no time for a
         ruling: the dispute would time out, and what lies below be paid by half. So the provider has
-        half of the time that was left when its turn began, of a dispute that nobody pointed lower
-        half of the whole; the other half is for the arbiter's runs. What it has not answered by
-        then counts as withheld, whatever comes later. What an arbiter looks at late itself, because
-        it was busy or restarted, is in time.
+        half of the time that was left when its turn began; the other half is for the arbiter's
+        runs. What it has not answered by then counts as withheld, whatever comes later. What an
+        arbiter looks at late itself, because it was busy or restarted, is in time.
         """
         turn = (audit.audit_id, audit.state in {AuditState.REPORTED, AuditState.OPENED})
         since = self._missing_since.setdefault(turn, now)
