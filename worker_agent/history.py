@@ -60,19 +60,6 @@ class LeaseHistory:
                 return commit
         raise RejectedInput(f"no commit of lease 0x{self.lease_id.hex()} has this root")
 
-    def commit_of_segment(self, segment: int) -> Commit:
-        """The commit that first covered a segment.
-
-        Raises
-        ------
-        RejectedInput
-            The segment is not committed.
-        """
-        for commit in self.commits:
-            if commit.first_segment <= segment < commit.up_to:
-                return commit
-        raise RejectedInput(f"segment {segment} is not committed")
-
 
 def terms_of(opened: Opened) -> Terms:
     """Terms of an opening as their protocol object."""

@@ -49,10 +49,6 @@ class TxReceipt:
     events: tuple[Event, ...] = ()
     """Events of the deployment's escrow, in order."""
 
-    @property
-    def cost_wei(self) -> int:
-        return self.gas_used * self.effective_gas_price
-
 
 def quantity(value: object, what: str, *, bits: int = 256) -> int:
     """A JSON-RPC quantity: 0x and hex digits, at most `bits` wide."""

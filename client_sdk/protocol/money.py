@@ -22,8 +22,6 @@ BPS: Final = 10_000
 MAX_AMOUNT: Final = (1 << 96) - 1
 #: Segments whose price a challenge costs. Source: ``LeaseEscrow.challengeBond``.
 AUDIT_COST_SEGMENTS: Final = 2
-#: The challenger gets at most this part of the bond: one tenth.
-MAX_REWARD_DIVISOR: Final = 10
 
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,28})(\.[0-9]{1,36})?")
 
@@ -87,26 +85,6 @@ def price_per_segment_up(price_per_hour: int, segment_seconds: Seconds) -> int:
     return _ceil(_seconds(segment_seconds) * _amount(price_per_hour) / SECONDS_PER_HOUR)
 
 
-def price_per_segment_down(price_per_hour: int, segment_seconds: Seconds) -> int:
-    """Return the price of a segment, rounded down."""
-    return int(_seconds(segment_seconds) * _amount(price_per_hour) / SECONDS_PER_HOUR)
-
-
-def price_per_hour_up(price_per_segment: int, segment_seconds: Seconds) -> int:
-    """Return the hourly price that a segment's price amounts to, rounded up."""
-    seconds = _seconds(segment_seconds)
-    if seconds == 0:
-        raise MoneyError("a segment that takes no time has no price per hour")
-    return _ceil(_amount(price_per_segment) * SECONDS_PER_HOUR / seconds)
-
-
-def segments_within_down(budget: int, price_per_segment: int) -> int:
-    """Return how many whole segments a budget pays for."""
-    if _amount(price_per_segment) == 0:
-        raise MoneyError("a segment without a price has no limit by budget")
-    return _amount(budget) // price_per_segment
-
-
 def share_down(amount: int, bps: int) -> int:
     """Return a share of ``bps`` / 10000, rounded down as the contract does."""
     if not 0 <= bps <= BPS:
@@ -143,11 +121,6 @@ def split_payment(amount: int, fee_bps: int, audit_bps: int) -> Split:
 def challenge_bond(terms: Terms) -> int:
     """Return what a challenger puts up. Source: ``LeaseEscrow.challengeBond``."""
     return AUDIT_COST_SEGMENTS * terms.price_per_segment
-
-
-def challenge_reward_down(terms: Terms) -> int:
-    """Return the challenger's part of a slash. Source: ``LeaseEscrow.challengeReward``."""
-    return min(challenge_bond(terms), terms.bond // MAX_REWARD_DIVISOR)
 
 
 def _check_decimals(decimals: int) -> None:

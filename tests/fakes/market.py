@@ -117,7 +117,8 @@ class FakeMarket:
         }
         for segment in sorted(history.disputed):
             if ("0x" + lease_id.hex(), segment) not in known:
-                commit, arbiter = history.commit_of_segment(segment), history.terms.arbiter
+                commit = next(c for c in history.commits if c.first_segment <= segment < c.up_to)
+                arbiter = history.terms.arbiter
                 self._add_audit("arbitration", lease_id, segment, arbiter, commit, None)
 
     def _add_audit(

@@ -55,7 +55,7 @@ def test_when_answers_are_honest_then_they_are_read() -> None:
     assert answers.block({k: v for k, v in BLOCK.items() if k != "baseFeePerGas"}).base_fee == 0
     receipt = answers.receipt(RECEIPT, bytes.fromhex(HASH[2:]))
     assert receipt.succeeded
-    assert receipt.cost_wei == 63_000
+    assert (receipt.gas_used, receipt.effective_gas_price) == (21_000, 3)
     assert receipt.contract_address == ADDRESS
     assert receipt.logs[0].data == b"\x01"
     assert answers.receipt(RECEIPT | {"contractAddress": None, "logs": []}, receipt.tx_hash)

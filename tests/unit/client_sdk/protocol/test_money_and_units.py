@@ -15,14 +15,10 @@ from client_sdk.protocol.money import (
     BPS,
     MAX_AMOUNT,
     challenge_bond,
-    challenge_reward_down,
     format_amount,
     parse_amount,
     parse_decimal,
-    price_per_hour_up,
-    price_per_segment_down,
     price_per_segment_up,
-    segments_within_down,
     share_down,
     split_payment,
 )
@@ -98,26 +94,15 @@ def test_when_a_token_has_no_decimals_then_none_are_written():
 
 
 @given(AMOUNTS, SECONDS)
-def test_when_a_price_is_rounded_then_up_and_down_enclose_it(price, seconds):
+def test_when_a_price_is_rounded_then_it_is_the_next_whole_unit_up(price, seconds):
     exact = price * seconds / 3600
-    up, down = price_per_segment_up(price, seconds), price_per_segment_down(price, seconds)
-    assert down <= exact <= up
-    assert up - down in (0, 1)
-
-
-@given(AMOUNTS, SECONDS)
-def test_when_a_segment_s_price_is_made_hourly_then_the_hourly_price_is_never_hidden(
-    price, seconds
-):
-    per_segment = price_per_segment_up(price, seconds)
-    assert price_per_hour_up(per_segment, seconds) >= price
+    assert exact <= price_per_segment_up(price, seconds) < exact + 1
 
 
 def test_when_seconds_are_given_in_any_form_then_the_price_is_the_same():
     forms = [90, 90.0, Decimal(90), Fraction(90)]
     assert {price_per_segment_up(1_000_000, form) for form in forms} == {25_000}
     assert price_per_segment_up(1, 0.5) == 1
-    assert price_per_segment_down(1, 0.5) == 0
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1, Decimal("Infinity")])
@@ -132,17 +117,9 @@ def test_when_a_quantity_makes_no_sense_then_it_is_refused():
     with pytest.raises(MoneyError):
         price_per_segment_up(True, 1)
     with pytest.raises(MoneyError):
-        price_per_hour_up(1, 0)
-    with pytest.raises(MoneyError):
-        segments_within_down(5, 0)
-    with pytest.raises(MoneyError):
         share_down(5, BPS + 1)
     with pytest.raises(MoneyError):
         split_payment(5, 6000, 6000)
-
-
-def test_when_a_budget_is_divided_then_whole_segments_come_out():
-    assert segments_within_down(99, 10) == 9
 
 
 @given(AMOUNTS, st.integers(0, 1000), st.integers(0, 2000))
@@ -154,10 +131,7 @@ def test_when_a_payment_is_split_then_nothing_is_lost(amount, fee, audit):
 
 
 def test_when_a_challenge_is_priced_then_it_is_as_the_contract_says(make_terms):
-    terms = make_terms(price_per_segment=100, bond=1000)
-    assert challenge_bond(terms) == 200
-    assert challenge_reward_down(terms) == 100
-    assert challenge_reward_down(make_terms(price_per_segment=100, bond=10**6)) == 200
+    assert challenge_bond(make_terms(price_per_segment=100)) == 200
 
 
 @pytest.mark.parametrize(
