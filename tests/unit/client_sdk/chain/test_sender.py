@@ -120,7 +120,7 @@ def test_when_a_mined_block_is_lost_then_the_call_is_open_again(node: Any, new_s
 
 
 def test_when_a_lost_call_builds_on_anothers_then_it_is_held_back(
-    node: Any, new_sender: Any, monkeypatch: pytest.MonkeyPatch
+    node: Any, new_sender: Any
 ) -> None:
     sender = new_sender()
     sender.send(call("commit"), "commit")
@@ -400,7 +400,7 @@ def test_when_threads_share_a_sender_then_each_key_is_sent_once(node: Any, new_s
 
 
 def test_when_the_journal_cannot_be_used_then_the_error_names_it(
-    node: Any, new_sender: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_sender: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(JournalUnusable, match=r"journal\.sqlite"):

@@ -27,7 +27,7 @@ def test_when_a_run_is_saved_then_it_is_loaded_whole(tmp_path):
     assert run.alive()
 
 
-def test_when_the_supervisor_is_another_process_then_the_run_is_dead(tmp_path):
+def test_when_the_supervisor_is_another_process_then_the_run_is_dead():
     run = Run(pid=os.getpid(), started_at=0, api_url="", rpc_url="", ready=False)
     assert not run.alive()
 
