@@ -54,7 +54,8 @@ class WorkerSettings:
     chain_id: int
     """Chain that the deployment and all signatures must belong to."""
     markets: tuple[str, ...]
-    """Base URLs of the markets to publish at, without ``/v1``."""
+    """Base URLs of the markets to publish at, without ``/v1``; one whose orders still run belongs
+    here, since nothing is delivered to it otherwise."""
     operator_key_file: Path
     """Key of the account that signs offers, terms, commits, reports and rulings."""
     owner_key_file: Path | None = None
