@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from filelock import FileLock
 
-from client_sdk.protocol.addresses import address_bytes, is_zero_address, same_address
+from client_sdk.protocol.addresses import is_zero_address, same_address
 from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.machine import Isolation, MachineDocument
 from client_sdk.protocol.money import parse_amount
@@ -213,23 +213,16 @@ def _ensure_stake(context: Context) -> None:
     if balance < missing:
         log.warning("the owner holds %d of the %d that are to be staked", balance, missing)
         return
-    # The keys count the top-ups before: the same one is never sent twice, a later one is another,
-    # also where a slash or a claim brought the stake back to what it was.
-    suffix = f"{token.address}:{_num_top_ups(context)}:{missing}"
+    # The keys count the top-ups before, since a slash or a claim can bring the stake back to what
+    # it was.
+    before = context.events_about(context.provider, Staked)
+    num_before = sum(same_address(event.token, token.address) for event in before)
+    suffix = f"{token.address}:{num_before}:{missing}"
     approve = Token(token.address).approve(chain.escrow.address, missing)
     context.owner_sender.send(approve, f"approve-stake:{suffix}", retry=True)
     stake_call = chain.escrow.stake(token.address, missing)
     context.owner_sender.send(stake_call, f"stake:{suffix}", retry=True)
     log.info("staked %d", missing)
-
-
-def _num_top_ups(context: Context) -> int:
-    chain, topic = context.chain, address_bytes(context.provider).rjust(32, b"\0")
-    events = chain.events(chain.deployment.start_block, chain.head(), topic=topic)
-    return sum(
-        isinstance(event, Staked) and same_address(event.token, context.token.address)
-        for event in events
-    )
 
 
 def arbiter_of(context: Context) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from eth_account.signers.local import LocalAccount
@@ -15,10 +16,12 @@ from client_sdk.chain.errors import WalletError
 from client_sdk.chain.sender import Sender
 from client_sdk.chain.signing import sign_text
 from client_sdk.chain.wallet import load_key_file, load_keystore
+from client_sdk.protocol.addresses import address_bytes
 from client_sdk.protocol.errors import LoginError
 from client_sdk.protocol.login import LoginMessage
 from client_sdk.sealing import EncryptionKey, SealingError
 from contracts.deployments import DeploymentError, TokenInfo, load_deployment
+from contracts.events import Event
 from worker_agent.errors import MarketUnreachable, SettingsError
 from worker_agent.journal import Journal
 from worker_agent.market import Json, Market
@@ -26,6 +29,7 @@ from worker_agent.ports import ChainPort, SenderPort
 from worker_agent.settings import WorkerSettings
 
 _LOGIN_LIFETIME = timedelta(minutes=10)
+E = TypeVar("E", bound=Event)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +55,16 @@ class Context:
             return self.owner_sender.address
         assert self.settings.provider is not None
         return self.settings.provider
+
+    def events_about(self, address: str, kind: type[E]) -> list[E]:
+        """All events of a kind whose first indexed argument is this address.
+
+        Their number is in the key of the next call: the same one is never sent twice, a later one
+        of the same amount is another one.
+        """
+        chain, topic = self.chain, address_bytes(address).rjust(32, b"\0")
+        found = chain.events(chain.deployment.start_block, chain.head(), topic=topic)
+        return [event for event in found if isinstance(event, kind)]
 
     def close(self) -> None:
         """Close journal and connection; for a command beside the daemon."""

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from client_sdk.chain.answers import TxReceipt
 from client_sdk.chain.errors import CallReverted, TransactionReverted
-from client_sdk.protocol.addresses import address_bytes, same_address
+from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.errors import MoneyError
 from client_sdk.protocol.money import format_amount, parse_amount
 from contracts.bindings import Call, StakeView
@@ -119,7 +119,7 @@ def unbond(context: Context, text: str) -> Unbonding:
             f" {_DRAIN}, or lower `stake` in its file and start it anew"
         )
     call = context.chain.escrow.unbond(token.address, amount)
-    num_before = len(_events(context, UnbondStarted, owner.address))
+    num_before = len(context.events_about(owner.address, UnbondStarted))
     receipt = _send(context, owner, call, f"unbond:{token.address}:{num_before}:{amount}")
     event = _event(receipt, UnbondStarted)
     return Unbonding(event.amount, event.unbonding, event.claimable_at)
@@ -143,7 +143,7 @@ def claim_unbond(context: Context) -> int:
     if stake.owed:
         raise NotPossible(_REFUSALS["LateDebt"].format(owed=shown(context, stake.owed)))
     token = context.token.address
-    num_before = len(_events(context, UnbondClaimed, owner.address))
+    num_before = len(context.events_about(owner.address, UnbondClaimed))
     call, key = context.chain.escrow.claim_unbond(token), f"claim-unbond:{token}:{num_before}"
     return _event(_send(context, owner, call, key), UnbondClaimed).amount
 
@@ -161,8 +161,8 @@ def withdraw(context: Context) -> int:
     chain, token, owner = context.chain, context.token.address, context.provider
     if chain.view(chain.escrow.credit_of(token, owner)) == 0:
         return 0
-    all_before = _events(context, Withdrawn, token)
-    num_before = sum(same_address(event.account, owner) for event in all_before)
+    before = context.events_about(token, Withdrawn)
+    num_before = sum(same_address(event.account, owner) for event in before)
     sender = context.owner_sender or context.sender
     call = chain.escrow.withdraw_to(token, owner)
     receipt = _send(context, sender, call, f"withdraw:{token}:{num_before}")
@@ -172,16 +172,6 @@ def withdraw(context: Context) -> int:
 def moment(at: int) -> str:
     """A moment of the chain's clock, for people."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-
-
-def _events(context: Context, kind: type[E], about: str) -> list[E]:
-    """All events of a kind whose first indexed argument is this address.
-
-    Their number is in the key of the next call: a later one of the same amount is another one.
-    """
-    chain, topic = context.chain, address_bytes(about).rjust(32, b"\0")
-    found = chain.events(chain.deployment.start_block, chain.head(), topic=topic)
-    return [event for event in found if isinstance(event, kind)]
 
 
 def _send(context: Context, sender: SenderPort, call: Call, key: str) -> TxReceipt:
