@@ -26,6 +26,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from client_sdk.chain.errors import CallReverted
@@ -64,14 +65,15 @@ Pair = tuple[SegmentRecord, SegmentRecord | None]
 """Result of a run from the start, and of a second one from its own checkpoint where needed."""
 
 
+@dataclass(slots=True)
 class Runs:
     """The two runs of one case, one after the other, and a third where they do not suffice."""
 
-    def __init__(self, resumed: Future[SegmentRecord], whole: Future[Pair]) -> None:
-        self.resumed = resumed
-        self.whole = whole
-        self.third: Future[SegmentRecord] | None = None
-        self.control = Control()
+    resumed: Future[SegmentRecord]
+    whole: Future[Pair]
+    control: Control
+    """Ends the whole run."""
+    third: Future[SegmentRecord] | None = None
 
 
 class Arbiter(Examiner):
@@ -161,9 +163,7 @@ class Arbiter(Examiner):
             finally:
                 self.seats.leave(case)
 
-        runs = Runs(resumed, in_thread(run_whole))
-        runs.control = control
-        return runs
+        return Runs(resumed, in_thread(run_whole), control)
 
     def _twice(self, case: Case, run: Callable[[], T]) -> T:
         """Run, and once more after a failure: it may be this machine's, and not the job's.

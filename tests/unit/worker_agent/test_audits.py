@@ -162,7 +162,7 @@ def test_when_a_dropped_arbitration_matters_again_then_neither_old_run_counts(
     examiners: Any,
 ) -> None:
     arbiter = examiners().arbiter
-    arbiter._runs["adt_1"] = runs = Runs(Future(), Future())
+    arbiter._runs["adt_1"] = runs = Runs(Future(), Future(), Control())
     arbiter._controls["adt_1"] = control = Control()
     arbiter._renew("adt_1")
     assert arbiter._runs["adt_1"] is runs  # it goes on

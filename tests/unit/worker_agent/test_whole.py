@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from typing import Any
@@ -31,7 +32,7 @@ def frames_of(world: Any, job: parties.Job, lease_id: bytes) -> list[tuple[str, 
             json.loads(
                 sealing.decrypt(
                     job.key,
-                    __import__("base64").b64decode(frame["sealed"]),
+                    base64.b64decode(frame["sealed"]),
                     f"frame:{frame['attempt']}:{frame['kind']}:{frame['seq']}".encode(),
                 )
             ),
