@@ -22,7 +22,6 @@ from marketplace.domain.ledger import (
     matures_at,
     opened_lease,
     payable_segments,
-    postings,
     subjects,
 )
 
@@ -139,73 +138,6 @@ def test_when_fraud_is_proved_late_then_free_and_unbonding_stake_shrink() -> Non
         SubjectKind.LEASE,
         SubjectKind.STAKE,
     }
-
-
-@pytest.mark.parametrize(
-    ("happened", "expected"),
-    [
-        (
-            event(
-                "Settled",
-                lease_id=LEASE,
-                paid_segments=1,
-                to_provider="90",
-                to_treasury="6",
-                to_audit_pool="4",
-            ),
-            [(PROVIDER, 90, "payment")],
-        ),
-        (
-            event(
-                "Collected",
-                token=TOKEN,
-                treasury=OTHER,
-                to_treasury="6",
-                audit_pool=PROVIDER,
-                to_audit_pool="0",
-            ),
-            [(OTHER, 6, "fees")],
-        ),
-        (event("CreditSpent", token=TOKEN, account=RENTER, amount="50"), [(RENTER, -50, "spent")]),
-        (
-            event("LateFraud", lease_id=LEASE, good_segments=1, slashed_to_renter="50", owed="7"),
-            [(RENTER, 50, "slash")],
-        ),
-        (
-            event("LatePaid", lease_id=LEASE, slashed_to_renter="7", owed="0"),
-            [(RENTER, 7, "slash")],
-        ),
-        (
-            event(
-                "Ruled",
-                lease_id=LEASE,
-                challenger=OTHER,
-                fraud=False,
-                good_segments=4,
-                slashed_to_renter="0",
-                slashed_to_challenger="0",
-                bonds_to_provider="6",
-                bonds_to_audit_pool="6",
-            ),
-            [(PROVIDER, 6, "challenger_bond")],
-        ),
-        (
-            event("BondReturned", lease_id=LEASE, challenger=OTHER, amount="6"),
-            [(OTHER, 6, "bond_returned")],
-        ),
-        (
-            event("RelayerPaid", lease_id=LEASE, relayer=OTHER, amount="3"),
-            [(OTHER, 3, "relay_fee")],
-        ),
-    ],
-)
-def test_when_credit_moves_then_it_is_posted(
-    happened: EventRecord, expected: list[tuple[str, int, str]]
-) -> None:
-    posted = list(postings(happened, TERMS if happened.lease_id else None))
-
-    assert [(entry.account, entry.delta, entry.reason) for entry in posted] == expected
-    assert {entry.token for entry in posted} == {TOKEN}
 
 
 @pytest.mark.parametrize("name", ["CapacitySet", "NoncesCancelled"])
