@@ -19,7 +19,7 @@ abstract contract StakeBook is Ledger {
         uint24 slashed;
     }
 
-    /// @dev What backs no live lease, and no new one either.
+    /// @dev What can back no new lease.
     struct ClaimRecord {
         /// On its way out, from `claimableAt` on.
         uint88 unbonding;

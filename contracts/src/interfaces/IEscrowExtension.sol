@@ -130,8 +130,8 @@ interface IEscrowExtension is IEscrowTypes {
     /// (65 bytes, or EIP-1271); not looked at when the caller is the arbiter.
     function rejectMachine(Terms calldata terms, bytes32 report, bytes calldata signature) external;
 
-    /// @notice Arbiter's verdict of fraud on a lease that has closed: slashes the bond once more,
-    /// for the renter, out of stake that backs no live lease, free or unbonding. What was paid
+    /// @notice Arbiter's verdict of fraud on a lease that has closed: slashes as much as the bond
+    /// was, for the renter, out of stake that backs no live lease, free or unbonding. What was paid
     /// stays paid.
     /// @dev Once for a lease, not after a ruling of fraud, and before `committedAt + window +
     /// unbondingPeriod`. Stake that backed the lease cannot have left until `unbondingPeriod` after
