@@ -9,6 +9,7 @@
     ├── RejectedInput                what somebody sent breaks a rule (never our fault)
     │   ├── OrderRejected            an order that this worker declines, with a code for the renter
     │   ├── BadArtifact              bytes that are not what their hash says
+    │   │   ├── OtherBytes               a market served others than those that were asked for
     │   │   └── NoRoom                   they may be, but this machine has no room for them
     │   ├── BadCheckpoint            a checkpoint that does not hold the state it claims
     │   ├── BadOpening               an opening that does not belong to the committed trace
@@ -20,6 +21,7 @@
     └── NetworkFailed                a service could not be reached
         ├── MarketUnreachable        no answer from a market
         ├── MarketRefused            a market answered with an error
+        │   └── ArtifactTooLarge         an artifact has more bytes than it may have
         ├── Withheld                 what a segment is executed again from cannot be fetched
         └── StageTimeout             a stage passed its deadline
 """
@@ -68,6 +70,10 @@ class OrderRejected(RejectedInput):
 
 class BadArtifact(RejectedInput):
     """An artifact is not what its hash says."""
+
+
+class OtherBytes(BadArtifact):
+    """A market served other bytes than those of the address."""
 
 
 class NoRoom(BadArtifact):
@@ -139,6 +145,13 @@ class MarketRefused(NetworkFailed):
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
+
+
+class ArtifactTooLarge(MarketRefused):
+    """An artifact has more bytes than it may have; the rest was not read."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(413, "artifact_too_large", f"more than {max_bytes} bytes")
 
 
 class Withheld(NetworkFailed):

@@ -44,6 +44,7 @@ from worker_agent.exchange import AuditView, give_report, live_audits, parse_aud
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
+from worker_agent.refusals import Refusals
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
 from worker_agent.seats import Seats
 
@@ -77,6 +78,7 @@ class Examiner(ABC):
         self.jobs = jobs
         self.hardware_class = hardware_class
         self.seats = Seats()
+        self._refusals = Refusals(context.journal)
         self._pool = ThreadPoolExecutor(_MAX_CASES, thread_name_prefix=self.kind.value)
         self._working: dict[str, Future[None]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -146,24 +148,43 @@ class Examiner(ABC):
         return True, None if record is None else SegmentRecord.from_json(record)
 
     def inputs(self, market: Market, case: Case) -> CaseInputs:
-        """The case's checked inputs; fetched once.
+        """The case's checked inputs; fetched once, whether they are taken or refused.
 
         Raises
         ------
         Withheld
             They are not there, or are not what was committed.
+        SeatTaken
+            Those of another segment of the lease are being fetched.
         """
         key = case.audit.audit_id
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
-            with self._folder_lock(case):
-                known = _fetch(self.context, market, case)
-            if known.manifest.hardware_class != self.hardware_class:
-                raise RejectedInput("the job is of another hardware class than this machine")
+            self._refusals.check(case)
+            folder = self._folder_lock(case)
+            if not folder.acquire(blocking=False):
+                raise SeatTaken
+            try:
+                known = self._fetch(market, case)
+            finally:
+                folder.release()
             with self._lock:
                 self._inputs[key] = known
+        if known.manifest.hardware_class != self.hardware_class:
+            raise RejectedInput("the job is of another hardware class than this machine")
         return known
+
+    def _fetch(self, market: Market, case: Case) -> CaseInputs:
+        try:
+            return fetch_case_inputs(self.context, market, case)
+        except NoRoom:
+            raise  # of this machine's disk nobody else is to blame
+        except (BadArtifact, BadCheckpoint) as error:
+            self._refusals.add(case, error)
+            raise Withheld(str(error)) from error
+        except (BadOpening, NetworkFailed) as error:
+            raise Withheld(str(error)) from error
 
     def waited(self, case: Case) -> bool:
         """Whether the provider has had time to answer since it was its turn.
@@ -349,15 +370,6 @@ class Examiner(ABC):
         if (name, text) not in self._warned:
             self._warned.add((name, text))
             log.warning("%s at %s: %s", name, url, text)
-
-
-def _fetch(context: Context, market: Market, case: Case) -> CaseInputs:
-    try:
-        return fetch_case_inputs(context, market, case)
-    except NoRoom:
-        raise  # of this machine's disk nobody else is to blame
-    except (BadArtifact, BadCheckpoint, BadOpening, NetworkFailed) as error:
-        raise Withheld(str(error)) from error
 
 
 def in_thread(action: Callable[[], T]) -> Future[T]:

@@ -69,6 +69,14 @@ class AuditInputs:
     opening: BoundaryOpening | None
     """Opening of the segment before; ``None`` for segment 0."""
 
+    def to_json(self) -> Json:
+        """JSON form."""
+        return {
+            "sealed_key": base64.b64encode(self.sealed_key).decode(),
+            "artifacts": self.artifacts.to_json(),
+            "opening": self.opening.to_json() if self.opening else None,
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditView:
@@ -189,14 +197,7 @@ def parse_base64(value: object, path: str, max_bytes: int) -> bytes:
 
 def give_inputs(market: Market, audit_id: str, inputs: AuditInputs) -> None:
     """Hand the inputs over; again is harmless."""
-    market.post(
-        f"/v1/audits/{audit_id}/inputs",
-        {
-            "sealed_key": base64.b64encode(inputs.sealed_key).decode(),
-            "artifacts": inputs.artifacts.to_json(),
-            "opening": inputs.opening.to_json() if inputs.opening else None,
-        },
-    )
+    market.post(f"/v1/audits/{audit_id}/inputs", inputs.to_json())
 
 
 def give_opening(market: Market, audit_id: str, opening: BoundaryOpening) -> None:

@@ -23,7 +23,7 @@ from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.records import MAX_RECORD_BYTES
 from client_sdk.protocol.wheels import MAX_PACKED_BYTES
 from worker_agent.checkpoints import MAX_STATE_BYTES
-from worker_agent.errors import BadArtifact, NoRoom
+from worker_agent.errors import ArtifactTooLarge, BadArtifact, NoRoom, OtherBytes
 from worker_agent.exchange import Artifacts
 from worker_agent.layers import check_wheels, link_layer
 from worker_agent.market import Market
@@ -156,14 +156,22 @@ class _Fetcher:
         self._job_key = job_key
         self._folder = folder
 
-    def plain(self, place: str, address: str, max_bytes: int) -> Path:
+    def plain(
+        self,
+        place: str,
+        address: str,
+        max_bytes: int,
+        too_large: type[BadArtifact] = BadArtifact,
+    ) -> Path:
         """Fetch one artifact and return the file with its plaintext."""
         sealed, plain = self._folder / ".sealed", self._folder / ".plain"
         try:
             self._market.fetch_artifact(address, sealed, sealed_limit(max_bytes))
             if sealing.address_of_file(sealed) != address:
-                raise BadArtifact(f"{place}: the market served other bytes than {address}")
+                raise OtherBytes(f"{place}: the market served other bytes than {address}")
             sealing.decrypt_file(self._job_key, sealed, plain, place.encode())
+        except ArtifactTooLarge as error:
+            raise too_large(f"{place}: {error}") from error
         finally:
             sealed.unlink(missing_ok=True)
         return plain
@@ -220,7 +228,8 @@ def _fetch_wheels(
     place = artifact_place("extra", name="wheels")
     # Ciphertext and plaintext lie there together for a moment; see `_check_room`.
     room = (shutil.disk_usage(fetcher._folder).free - _SPARE_BYTES) // 2
-    plain = fetcher.plain(place, address, max(0, min(MAX_PACKED_BYTES, room)))
+    too_large = NoRoom if room < MAX_PACKED_BYTES else BadArtifact
+    plain = fetcher.plain(place, address, max(0, min(MAX_PACKED_BYTES, room)), too_large)
     packed = fetcher._folder / ".wheels"
     _unpack(plain, packed, None, BundleLimits(total_bytes=MAX_PACKED_BYTES, depth=0))
     # Even when the layer is there: auditors will need what the market serves.

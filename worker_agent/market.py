@@ -18,7 +18,7 @@ import httpx
 
 from client_sdk.protocol.canonical import parse_json
 from client_sdk.protocol.errors import ProtocolError
-from worker_agent.errors import MarketRefused, MarketUnreachable
+from worker_agent.errors import ArtifactTooLarge, MarketRefused, MarketUnreachable
 
 log = logging.getLogger(__name__)
 MAX_JSON_BYTES = 4 * 1024 * 1024
@@ -119,7 +119,7 @@ class Market:
         Raises
         ------
         MarketRefused
-            The artifact is unknown, or larger than ``max_bytes``.
+            The artifact is unknown, or (``ArtifactTooLarge``) larger than ``max_bytes``.
         """
         url = f"/v1/artifacts/{quote(address)}"
         for last_try in (False, True):
@@ -244,7 +244,7 @@ def _save(answer: httpx.Response, path: Path, max_bytes: int) -> None:
             for chunk in answer.iter_bytes():
                 size += len(chunk)
                 if size > max_bytes:
-                    raise MarketRefused(413, "artifact_too_large", f"more than {max_bytes} bytes")
+                    raise ArtifactTooLarge(max_bytes)
                 file.write(chunk)
         temporary.replace(path)
     finally:
