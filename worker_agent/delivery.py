@@ -32,6 +32,7 @@ from worker_agent.frames import post_frames
 from worker_agent.journal import Journal
 from worker_agent.market import Market
 from worker_agent.records import LeasePhase, LeaseRecord, Leases
+from worker_agent.redelivery import REDELIVERY
 from worker_agent.store import LeaseStore
 from worker_agent.tracebook import TraceBook, salt_of
 from worker_agent.vouchers import refresh_voucher
@@ -110,7 +111,7 @@ class Deliverer:
 
     def forget(self, record: LeaseRecord) -> None:
         """Drop deliveries and files of an attempt that a reorganisation made worthless."""
-        self._journal.remove(_KIND, f"{record.lease_id}:")
+        self._drop_rows(record)
         self._progress.pop(record.lease_id, None)
         store = self.store(record.lease_id)
         store.drop_segments()
@@ -119,8 +120,12 @@ class Deliverer:
 
     def remove(self, record: LeaseRecord) -> None:
         """Remove the files of a lease that is over."""
-        self._journal.remove(_KIND, f"{record.lease_id}:")
+        self._drop_rows(record)
         self.store(record.lease_id).remove()
+
+    def _drop_rows(self, record: LeaseRecord) -> None:
+        for kind in (_KIND, REDELIVERY):
+            self._journal.remove(kind, f"{record.lease_id}:")
 
     def tick(self) -> None:
         """Deliver what waits; one lease's failure does not hold up the others."""
@@ -137,12 +142,15 @@ class Deliverer:
             raise failure
 
     def checkpoint_address(self, record: LeaseRecord, segment: int, market: Market) -> str:
-        """Deliver the checkpoint at the end of a segment to its market now; returns its address."""
+        """Deliver the checkpoint at the end of a segment to its market now, unless it has it there.
+
+        Returns its address.
+        """
         self._want(record, "checkpoint", segment)
         key = _key(record, "checkpoint", segment)
         item = self._journal.get(_KIND, key)
         assert item is not None
-        if not item["done"]:
+        if not (item["done"] and market.has_artifact(item["address"])):
             self._deliver_item(record, item, market)
             item = self._journal.get(_KIND, key)
             assert item is not None

@@ -113,6 +113,16 @@ class Market:
             },
         ).read()
 
+    def has_artifact(self, address: str) -> bool:
+        """Whether the market says that it holds a ciphertext that this account may read."""
+        try:
+            self._request("HEAD", f"/v1/artifacts/{quote(address)}", True)
+        except MarketRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     def fetch_artifact(self, address: str, path: Path, max_bytes: int) -> None:
         """Fetch a ciphertext into a file.
 

@@ -37,7 +37,6 @@ from worker_agent.exchange import (
     give_inputs,
     give_opening,
     live_audits,
-    parse_artifacts,
     parse_audit,
 )
 from worker_agent.inputs import load_inputs
@@ -67,7 +66,7 @@ class ServeAudits:
         self._deliverer = deliverer
         self._hardware_class = hardware_class
         self._refused: set[tuple[str, str]] = set()
-        self._redelivery = Redelivery(context.markets)
+        self._redelivery = Redelivery(context.markets, context.journal)
 
     def tick(self) -> None:
         """Answer what waits at every market."""
@@ -138,25 +137,20 @@ class ServeAudits:
         before = audit.segment - 1 if audit.segment > 0 else None
         if before is not None:
             opening = book.opening(before, case.commit.up_to)
-        artifacts = self._artifacts(market, record, audit.kind, before)
+        artifacts = self._artifacts(market, record, before)
         job_key = bytes.fromhex(record.job_key)
         job_hash = record.parsed_terms.job_hash
         auditor_key = self._auditor_key(audit)
         sealed = sealing.wrap_key(job_key, auditor_key, job_hash)
         return AuditInputs(sealed_key=sealed, artifacts=artifacts, opening=opening)
 
-    def _artifacts(
-        self, market: Market, record: LeaseRecord, kind: AuditKind, before: int | None
-    ) -> Artifacts:
-        """Name what the order's market has; deliver anew elsewhere, and in any dispute."""
-        if kind is AuditKind.ARBITRATION or market.url != record.market:
-            store = self._deliverer.store(record.lease_id)
-            return self._redelivery.deliver(record, store, market, before)
-        artifacts = parse_artifacts(record.artifacts)
-        if before is None:
-            return artifacts
+    def _artifacts(self, market: Market, record: LeaseRecord, before: int | None) -> Artifacts:
+        """Name what the market has of the job, and deliver anew what it has not."""
+        store, deliver = self._deliverer.store(record.lease_id), self._redelivery.deliver
+        if market.url != record.market or before is None:
+            return deliver(record, store, market, before)
         address = self._deliverer.checkpoint_address(record, before, market)
-        return replace(artifacts, checkpoint=address)
+        return replace(deliver(record, store, market, None), checkpoint=address)
 
     def _auditor_key(self, audit: AuditView) -> bytes:
         """The key of the account that was drawn, by that account's word and not by a market's."""

@@ -173,6 +173,7 @@ class FakeMarket:
             ("DELETE", r"/v1/offers/(.+)", self._delete_offer),
             ("PUT", r"/v1/artifacts/(.+)", self._put_artifact),
             ("GET", r"/v1/artifacts/(.+)", self._get_artifact),
+            ("HEAD", r"/v1/artifacts/(.+)", self._head_artifact),
             ("GET", r"/v1/worker/orders", self._worker_orders),
             ("POST", r"/v1/orders/(.+)/claim", self._claim),
             ("POST", r"/v1/orders/(.+)/terms", self._terms),
@@ -223,6 +224,9 @@ class FakeMarket:
             if content is None
             else httpx.Response(200, content=content)
         )
+
+    def _head_artifact(self, _token: str, address: str, **_: Any) -> httpx.Response:
+        return httpx.Response(200 if address in self.artifacts else 404)
 
     def _worker_orders(self, _token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
         state = request.url.params.get("state")

@@ -45,3 +45,18 @@ def test_when_the_market_with_the_inputs_left_the_settings_then_the_lease_is_giv
     world.run_until(world.closed)
     assert world.provider.record.verdict == Verdict.PROVIDER_FAULT
     assert world.sandbox.started == [], "nothing ran"
+
+
+def test_when_a_market_lost_a_checkpoint_then_it_is_delivered_anew_and_else_not(world: Any) -> None:
+    lease_id = world.start_lease(parties.make_job(world.folder, world.market))
+    world.run_until(lambda: world.provider.leases.segments(lease_id.hex()))
+    record, deliverer = world.provider.record, world.provider.deliverer
+    market = world.provider.context.markets[record.market]
+    first = deliverer.checkpoint_address(record, 0, market)
+    world.market.requests.clear()
+    assert deliverer.checkpoint_address(record, 0, market) == first
+    assert world.market.requests == [f"HEAD /v1/artifacts/{first}"]
+    del world.market.artifacts[first]
+    anew = deliverer.checkpoint_address(record, 0, market)
+    assert anew != first
+    assert anew in world.market.artifacts

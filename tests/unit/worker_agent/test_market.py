@@ -110,6 +110,20 @@ def test_when_an_artifact_is_stored_then_it_can_be_fetched(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_when_a_market_is_asked_for_an_artifact_then_only_not_found_means_no() -> None:
+    status = {"here": 200, "gone": 404, "busy": 429}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.method == "HEAD"
+        return httpx.Response(status[request.url.path.rsplit("/", 1)[1]])
+
+    client = market(Server(handler))
+    assert client.has_artifact("here")
+    assert not client.has_artifact("gone")
+    with pytest.raises(MarketRefused, match="429"):
+        client.has_artifact("busy")
+
+
 def test_when_an_answer_is_compressed_unasked_then_it_is_not_unpacked(tmp_path: Path) -> None:
     asked: list[str] = []
 

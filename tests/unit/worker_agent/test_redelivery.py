@@ -16,9 +16,10 @@ from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import make_checkpoint
 from tests.unit.worker_agent.test_inputs import with_data
 from worker_agent.checkpoints import checkpoint_hash
-from worker_agent.errors import ProviderFault
+from worker_agent.errors import NetworkFailed, ProviderFault
 from worker_agent.exchange import parse_artifacts
 from worker_agent.inputs import fetch_checkpoint, fetch_inputs
+from worker_agent.journal import Journal
 from worker_agent.records import LeaseRecord
 from worker_agent.redelivery import Redelivery
 from worker_agent.store import LeaseStore
@@ -45,7 +46,12 @@ class Bench:
         self.store.segment(SEGMENT).mkdir(parents=True)
         (self.store.segment(SEGMENT) / "checkpoint.safetensors").write_bytes(tensors)
         (self.store.segment(SEGMENT) / "state.json").write_bytes(state)
-        self.redelivery = Redelivery(self.markets)
+        self.journal = Journal(folder / "journal.sqlite")
+        self.start()
+
+    def start(self) -> None:
+        """Start the worker, or start it again."""
+        self.redelivery = Redelivery(self.markets, self.journal)
 
     @property
     def record(self) -> LeaseRecord:
@@ -59,6 +65,11 @@ class Bench:
         client = self.markets[market.url]
         found = fetch_inputs(client, parse_artifacts(artifacts), key, job_hash, folder, self.folder)
         return found.data
+
+    def at_home(self) -> dict[str, Any]:
+        """At the market that the order came through."""
+        client = self.markets[self.home.url]
+        return self.redelivery.deliver(self.record, self.store, client, None).to_json()
 
     def deliver(self, before: int | None = None) -> dict[str, Any]:
         client = self.markets[self.other.url]
@@ -85,7 +96,9 @@ def test_when_a_job_was_delivered_then_only_the_next_checkpoint_follows(tmp_path
     first = bench.deliver()
     count = len(bench.other.requests)
     assert bench.deliver() == first
+    bench.start()
     then = bench.deliver(SEGMENT)
+    assert bench.deliver(SEGMENT) == then
     assert then == {**first, "checkpoint": then["checkpoint"]}
     puts = [request for request in bench.other.requests[count:] if request.startswith("PUT")]
     assert puts == [f"PUT /v1/artifacts/{then['checkpoint']}"]
@@ -150,12 +163,46 @@ def test_when_the_orders_market_is_not_used_any_more_then_a_job_without_wheels_i
     assert bench.deliver()["bundle"] in bench.other.artifacts
 
 
-def test_when_it_is_the_orders_market_then_wheels_stay_where_they_are(tmp_path: Path) -> None:
+def test_when_the_market_has_all_of_a_job_then_nothing_is_uploaded(tmp_path: Path) -> None:
     bench = Bench(tmp_path, wheels=True)
-    home = bench.markets[bench.home.url]
     bench.home.requests.clear()
-    delivered = bench.redelivery.deliver(bench.record, bench.store, home, None)
-    wheels = bench.job.artifacts["extra"]["wheels"]
-    assert not [request for request in bench.home.requests if request.endswith(wheels)]
-    assert delivered.extra == bench.job.artifacts["extra"]
-    assert delivered.manifest != bench.job.artifacts["manifest"]
+    assert bench.at_home() == {**bench.job.artifacts, "checkpoint": None}
+    assert not [request for request in bench.home.requests if not request.startswith("HEAD")]
+
+
+@pytest.mark.parametrize("part", ["manifest", "bundle", "data"])
+def test_when_the_orders_market_lost_a_part_then_only_that_part_is_delivered_anew(
+    tmp_path: Path, part: str
+) -> None:
+    bench = Bench(tmp_path)
+    artifacts = bench.job.artifacts
+    lost = artifacts["data"]["many"] if part == "data" else artifacts[part]
+    del bench.home.artifacts[lost]
+    bench.home.requests.clear()
+    delivered = bench.at_home()
+    now = delivered["data"]["many"] if part == "data" else delivered[part]
+    assert now != lost
+    puts = [request for request in bench.home.requests if request.startswith("PUT")]
+    assert puts == [f"PUT /v1/artifacts/{now}"]
+    assert bench.fetch(bench.home, delivered, tmp_path / "arbiter").is_dir()
+
+
+def test_when_a_delivery_fails_half_way_then_the_next_one_sends_the_rest(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    item = bench.store.inputs / "data" / "one"
+    item.write_bytes(b"damaged")
+    with pytest.raises(ProviderFault):
+        bench.deliver()
+    sent = set(bench.other.artifacts)
+    assert sent
+    item.write_bytes(b"numbers")
+    delivered = bench.deliver()
+    assert sent < set(bench.other.artifacts)
+    assert len(bench.other.artifacts) == 2 + len(delivered["data"])
+
+
+def test_when_a_market_does_not_say_what_it_has_then_nothing_is_uploaded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.home.away = True
+    with pytest.raises(NetworkFailed):
+        bench.at_home()
