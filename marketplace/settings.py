@@ -123,7 +123,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1 << 20, gt=0)
     max_artifact_bytes: int = Field(default=4 << 30, gt=0)
     max_account_bytes: int = Field(default=64 << 30, gt=0)
-    """What one account may store, uploads on their way included."""
+    """What one account may store, uploads on their way included. As much again does not count where
+    it was given as inputs of audits and arbitrations of the account's own leases."""
     max_store_bytes: int = Field(default=1 << 40, gt=0)
     """What all accounts together may store."""
     max_account_uploads: int = Field(default=8, gt=0)

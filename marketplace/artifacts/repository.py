@@ -64,6 +64,25 @@ async def stored_bytes(session: AsyncSession, account: str) -> int:
     return int(found or 0)
 
 
+async def given_bytes(session: AsyncSession, account: str) -> int:
+    """Return how much of it an account gave as inputs of audits of its own leases, in bytes."""
+    given = (
+        select(ArtifactAccess.hash)
+        .join(Audit, Audit.audit_id == ArtifactAccess.reason)
+        .where(Audit.operator == account)
+    )
+    found = await session.scalar(
+        select(func.coalesce(func.sum(Artifact.size), 0))
+        .join(ArtifactAccess, ArtifactAccess.hash == Artifact.hash)
+        .where(
+            ArtifactAccess.account == account,
+            ArtifactAccess.reason == OWNER,
+            Artifact.hash.in_(given),
+        )
+    )
+    return int(found or 0)
+
+
 async def lock_uploads(session: AsyncSession) -> None:
     """Let nobody else take a slot until the session ends; SQLite's writers wait for each other."""
     if session.get_bind().dialect.name == "postgresql":

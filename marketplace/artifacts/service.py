@@ -57,7 +57,7 @@ async def reserve(
     if await repository.owns(session, digest, caller):
         size = 0  # the same bytes again take no more room
     limit_bytes = settings.max_account_bytes
-    if await repository.stored_bytes(session, caller) + own_bytes + size > limit_bytes:
+    if await _counted_bytes(session, caller, limit_bytes) + own_bytes + size > limit_bytes:
         raise QuotaExceeded(f"An account stores at most {limit_bytes} bytes here.")
     if await repository.all_bytes(session) + coming_bytes + size > settings.max_store_bytes:
         raise StoreFull
@@ -70,6 +70,17 @@ async def reserve(
     )
     session.add(upload)
     return upload.upload_id
+
+
+async def _counted_bytes(session: AsyncSession, account: str, allowance_bytes: int) -> int:
+    """What of an account's bytes counts towards its limit.
+
+    Whoever starts disputes chooses what a provider has to give to auditors and the arbiter. That
+    must not use up the room for the next dispute; up to an allowance, so that an account that
+    audits itself gains no more than that.
+    """
+    given = await repository.given_bytes(session, account)
+    return await repository.stored_bytes(session, account) - min(given, allowance_bytes)
 
 
 async def collect(market: Market, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from client_sdk.protocol.messages import AuditorKey, AuditReport
 from client_sdk.protocol.records import BoundaryOpening, SegmentRecord, StepDigests, open_boundary
 from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from client_sdk.protocol.trace import trace_root
+from marketplace.artifacts import repository as artifact_rows
+from marketplace.artifacts import service as artifacts
 from marketplace.audits import assignments, repository
 from marketplace.clock import now
+from marketplace.errors import QuotaExceeded
 from marketplace.receipts import service as receipts
 from tests.support.market import (
     ARBITER,
@@ -84,6 +88,44 @@ async def hand_inputs(world: World, rented: Rented, audit: dict[str, Any]) -> An
     given = {key: artifacts[key] for key in ("manifest", "bundle", "data")}
     body = {"sealed_key": "AAAA", "artifacts": given}
     return await post(world, OPERATOR, audit, "inputs", body)
+
+
+async def test_when_a_provider_gave_bytes_to_an_audit_then_as_many_again_find_room(
+    world: World, drawn: Any
+) -> None:
+    rented, _, audit = drawn
+    limited = world.market.settings.model_copy(update={"max_account_bytes": 1_000})
+    market = replace(world.market, settings=limited)
+    account, moment = OPERATOR.address.lower(), now()
+
+    async def room(size: int) -> bool:
+        async with world.market.database.writing() as session:
+            try:
+                upload = await artifacts.reserve(session, market, "0" * 64, size, account, moment)
+            except QuotaExceeded:
+                return False
+            await artifact_rows.release(session, upload)
+            return True
+
+    async def give(*digests: str) -> None:
+        names = {f"item{place}": digest for place, digest in enumerate(digests[1:])}
+        named = {"manifest": digests[0], "bundle": digests[0], "data": names}
+        body = {"sealed_key": "AAAA", "artifacts": named}
+        assert (await post(world, OPERATOR, audit, "inputs", body)).status_code == 200
+
+    first = await world.put(OPERATOR, b"a" * 900)
+    assert not await room(900)
+    others = await world.put(RENTER, b"r" * 900)
+    async with world.market.database.writing() as session:
+        await artifact_rows.grant(session, [others], account, rented.lease_id, moment)
+    await give(others)
+    assert not await room(900), "another's bytes make no room"
+    await give(first)
+    assert await room(1_000)
+    second = await world.put(OPERATOR, b"b" * 900)
+    await give(first, second)
+    assert await room(200)
+    assert not await room(201), "no more than as much again"
 
 
 def report_of(world: World, rented: Rented, audit: dict[str, Any], state_hash: bytes) -> Any:
