@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
@@ -121,21 +122,13 @@ def register(context: Context, document: MachineDocument) -> Listing:
 
 
 def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
-    """Our listing of this machine: the journaled one, else one found on the chain.
+    """Our listing of this machine: the journaled one, else the newest usable one on the chain.
 
     An ended one is enough for a daemon that only finishes what it has.
     """
     chain, machine_hash = context.chain, document.machine_hash()
-    known = context.journal.get(_LISTING, machine_hash.hex())
-    candidates = [bytes.fromhex(known["listing_id"])] if known else []
-    if not candidates:
-        candidates = [
-            event.listing_id
-            for event in reversed(_listings(context))
-            if event.machine_hash == machine_hash
-        ]
     ended_too = draining(context.journal)
-    for listing_id in candidates:
+    for listing_id in _candidates(context, machine_hash):
         found = chain.view(chain.escrow.listing_of(listing_id))
         ours = same_address(found.provider, context.provider)
         right = found.machine_hash == machine_hash
@@ -143,6 +136,15 @@ def _find_listing(context: Context, document: MachineDocument) -> bytes | None:
         if ours and right and usable and same_address(found.token, context.token.address):
             return listing_id
     return None
+
+
+def _candidates(context: Context, machine_hash: bytes) -> Iterator[bytes]:
+    known = context.journal.get(_LISTING, machine_hash.hex())
+    if known is not None:
+        yield bytes.fromhex(known["listing_id"])
+    for event in reversed(_listings(context)):
+        if event.machine_hash == machine_hash:
+            yield event.listing_id
 
 
 def _list(context: Context, document: MachineDocument) -> bytes:

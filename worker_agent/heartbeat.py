@@ -14,12 +14,14 @@ from client_sdk.protocol.verification import SUPPORTED, verification_mask
 from worker_agent.attest import Listing, arbiter_of, register
 from worker_agent.context import Context
 from worker_agent.draining import draining
-from worker_agent.errors import NetworkFailed
+from worker_agent.errors import MarketRefused, NetworkFailed
 from worker_agent.journal import Journal
 
 log = logging.getLogger(__name__)
 _KIND: Final = "offer"
 _CURRENT: Final = "current"
+_LEAST_LIFE_S: Final = 30
+"""Age below which no market's word ends an offer: one that ends each would flood the others."""
 
 
 class Heartbeat:
@@ -30,23 +32,30 @@ class Heartbeat:
     context:
         The daemon.
     listing:
-        What is offered.
+        What is offered first; another one once that has ended.
     """
 
     def __init__(self, context: Context, listing: Listing) -> None:
         self._context = context
-        self._listing = listing
+        self._listing = listing  # only this loop's thread changes it
         self._posted: dict[str, str] = {}
         self._turn = 0
+
+    @property
+    def listing(self) -> Listing:
+        """What is offered now."""
+        return self._listing
 
     def tick(self) -> None:
         """Refresh the offer when half of its life is over; tell every market that lacks it."""
         if draining(self._context.journal):
+            self._turn = 0  # the owner may end the listing now: look at once when leases are taken
             self._withdraw()
             return
         if self._turn % 30 == 0:
-            # A reorganisation can have removed the listing, its operator or the stake.
-            register(self._context, self._listing.document)
+            # A reorganisation can have removed the listing, its operator or the stake; its owner
+            # can have ended it.
+            self._listing = register(self._context, self._listing.document)
         self._turn += 1
         offer, signature = self._fresh_offer()
         digest = to_hex(offer.offer_id(self._context.chain.domain))
@@ -59,9 +68,16 @@ class Heartbeat:
                 market.post("/v1/offers", body)
                 self._posted[url] = digest
             except NetworkFailed as error:  # the other markets still get it
+                self._drop_if_ended(offer, error)
                 failure = error
         if failure is not None:
             raise failure
+
+    def _drop_if_ended(self, offer: Offer, error: NetworkFailed) -> None:
+        """Have the next turn sign a new offer when a market says that this one is over."""
+        ended = isinstance(error, MarketRefused) and error.code == "offer_ended"
+        if ended and self._context.chain.now() >= offer.issued_at + _LEAST_LIFE_S:
+            self._context.journal.remove(_KIND, _CURRENT)
 
     def _fresh_offer(self) -> tuple[Offer, str]:
         settings, now = self._context.settings, self._context.chain.now()
@@ -108,10 +124,23 @@ class Heartbeat:
         )
 
     def _withdraw(self) -> None:
-        for url in list(self._posted):
-            digest = self._posted.pop(url)
-            self._context.markets[url].withdraw_offer(digest)
-            log.info("withdrew the offer at %s", url)
+        """Take the kept offer down and drop it: a market takes what was withdrawn never again."""
+        offer = find_offer(self._context.journal)
+        if offer is None:
+            return
+        digest = to_hex(offer.offer_id(self._context.chain.domain))
+        failure: NetworkFailed | None = None
+        for url, market in self._context.markets.items():
+            try:
+                market.withdraw_offer(digest)
+                log.info("withdrew the offer at %s", url)
+            except NetworkFailed as error:  # the other markets still end it
+                if not (isinstance(error, MarketRefused) and error.status == 404):
+                    failure = error  # else it was never published there
+        if failure is not None:
+            raise failure
+        self._posted.clear()
+        self._context.journal.remove(_KIND, _CURRENT)
 
 
 def find_offer(journal: Journal, digest: bytes = ZERO_HASH) -> Offer | None:

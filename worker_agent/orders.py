@@ -21,7 +21,6 @@ from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.orders import Order
 from client_sdk.protocol.terms import Terms
 from client_sdk.protocol.units import format_duration
-from worker_agent.attest import Listing
 from worker_agent.context import Context
 from worker_agent.draining import draining
 from worker_agent.errors import (
@@ -33,7 +32,7 @@ from worker_agent.errors import (
     StageTimeout,
 )
 from worker_agent.exchange import MAX_SEALED_KEY_BYTES, Artifacts, parse_artifacts, parse_base64
-from worker_agent.heartbeat import find_offer
+from worker_agent.heartbeat import Heartbeat, find_offer
 from worker_agent.inputs import JobInputs, fetch_inputs
 from worker_agent.jobs import Jobs
 from worker_agent.losses import Losses
@@ -50,7 +49,7 @@ _MAX_WAITING: Final = 4
 
 
 class Orders:
-    """Answers orders for one listing.
+    """Answers orders for the listing that is offered.
 
     Parameters
     ----------
@@ -60,17 +59,19 @@ class Orders:
         Where signed terms are journaled.
     jobs:
         Runs probes.
-    listing, machine:
+    heartbeat:
+        Knows what is offered.
+    machine:
         What is rented out.
     """
 
     def __init__(
-        self, context: Context, leases: Leases, jobs: Jobs, listing: Listing, machine: Machine
+        self, context: Context, leases: Leases, jobs: Jobs, heartbeat: Heartbeat, machine: Machine
     ) -> None:
         self._context = context
         self._leases = leases
         self._jobs = jobs
-        self._listing = listing
+        self._heartbeat = heartbeat
         self._machine = machine
         self._losses = Losses(context.journal, leases, context.settings.loss_allowance_s)
 
@@ -96,7 +97,7 @@ class Orders:
         return not working and phases.count(LeasePhase.SIGNED) < _MAX_WAITING
 
     def _answer_one(self, market: Market) -> None:
-        listing = to_hex(self._listing.listing_id)
+        listing = to_hex(self._heartbeat.listing.listing_id)
         for state in ("claimed", "pending"):
             answer = market.get("/v1/worker/orders", listing_id=listing, state=state)
             waiting = answer.get("orders")

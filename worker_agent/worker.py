@@ -136,7 +136,8 @@ def _start_provider(context: Context, sandbox: Sandbox, stop: Stop) -> Started:
     lease_loop = LeaseLoop(
         context.chain, leases, payments, runners, deliverer, settings.confirmations
     )
-    orders = Orders(context, leases, jobs, listing, _machine(settings, facts))
+    heartbeat = Heartbeat(context, listing)
+    orders = Orders(context, leases, jobs, heartbeat, _machine(settings, facts))
     serve = ServeAudits(context, leases, deliverer, document.hardware_class)
 
     def follow_leases() -> None:
@@ -145,7 +146,7 @@ def _start_provider(context: Context, sandbox: Sandbox, stop: Stop) -> Started:
         lease_loop.tick()
 
     loops = [
-        Loop("offers", Heartbeat(context, listing).tick, 2 * interval, stop),
+        Loop("offers", heartbeat.tick, 2 * interval, stop),
         Loop("orders", orders.tick, interval, stop),
         Loop("leases", follow_leases, interval, stop),
         Loop("deliveries", deliverer.tick, interval, stop),

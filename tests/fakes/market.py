@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from blake3 import blake3
 
+from client_sdk.protocol.canonical import ZERO_HASH, to_hex
 from client_sdk.protocol.draw import draw_audits
 from client_sdk.protocol.ids import IdKind, new_id
 from contracts.bindings import LeaseStatus, LeaseView
@@ -36,6 +37,7 @@ class FakeMarket:
     away: bool = False
     artifacts: dict[str, bytes] = field(default_factory=dict)
     offers: dict[str, Json] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
     orders: dict[str, Json] = field(default_factory=dict)
     auditors: dict[str, Json] = field(default_factory=dict)
     audits: dict[str, Json] = field(default_factory=dict)
@@ -200,12 +202,20 @@ class FakeMarket:
     def _post_offer(self, _token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
         from client_sdk.protocol.offers import Offer
 
-        digest = "0x" + Offer.from_json(body["offer"]).offer_id(self.chain.domain).hex()
+        offer = Offer.from_json(body["offer"])
+        digest = "0x" + offer.offer_id(self.chain.domain).hex()
+        if digest in self.withdrawn:
+            return _refuse(409, "offer_ended")
+        if not self.chain.state.listings[offer.listing_id].active:
+            return _refuse(400, "offer_refused")
         self.offers[digest] = body
         return _ok({"digest": digest})
 
     def _delete_offer(self, _token: str, digest: str, **_: Any) -> httpx.Response:
-        self.offers.pop(digest, None)
+        if self.offers.pop(digest, None) is not None:
+            self.withdrawn.add(digest)
+        if digest not in self.withdrawn:
+            return _refuse(404, "offer_unknown")
         return httpx.Response(204)
 
     def _put_artifact(
@@ -230,7 +240,13 @@ class FakeMarket:
 
     def _worker_orders(self, _token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
         state = request.url.params.get("state")
-        found = [view for view in self.orders.values() if view["state"] == state]
+        listing = request.url.params.get("listing_id")
+        found = [
+            view
+            for view in self.orders.values()
+            if view["state"] == state
+            and view.get("order", {}).get("listing_id", listing) in {listing, to_hex(ZERO_HASH)}
+        ]
         return _ok({"orders": found})
 
     def _claim(self, token: str, order_id: str, **_: Any) -> httpx.Response:

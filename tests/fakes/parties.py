@@ -163,6 +163,7 @@ def make_provider(
         context=context, leases=leases, deliverer=deliverer, sandbox=sandbox, jobs=jobs
     )
     runners = Runners(machinery, document)
+    heartbeat = Heartbeat(context, listing)
     payments = Payments(chain, context.sender, leases)
     machine = Machine(
         memory_bytes=4 * GIB, disk_bytes=4 * GIB, cpu_cores=2, gpu_name="", gpu_count=0
@@ -176,8 +177,8 @@ def make_provider(
         deliverer=deliverer,
         runners=runners,
         loop=LeaseLoop(chain, leases, payments, runners, deliverer, settings.confirmations),
-        orders=Orders(context, leases, jobs, listing, machine),
-        heartbeat=Heartbeat(context, listing),
+        orders=Orders(context, leases, jobs, heartbeat, machine),
+        heartbeat=heartbeat,
         serve=ServeAudits(context, leases, deliverer, CLASS_DIGEST),
     )
 
