@@ -6,6 +6,7 @@ On the development chain a test token is deployed too, unless tokens are named.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import stat
 import sys
@@ -34,6 +35,7 @@ from contracts.deployments import (
     Deployment,
     DeploymentError,
     TokenInfo,
+    check_writable,
     save_deployment,
 )
 from contracts.errors import decode_error
@@ -116,7 +118,10 @@ def deploy(rpc_url: str, private_key: bytes, options: DeployOptions | None = Non
             f"no answer from the node at {provider.endpoint}: {error}. Check the RPC URL."
         ) from error
     except ContractLogicError as error:
-        raise DeployError(f"the contract refuses these options: {_reason(error)}") from error
+        raise DeployError(
+            f"the contract refuses these options: {_reason(error)}. Neither it nor what follows it"
+            " was created."
+        ) from error
     except (Web3Exception, ValueError, TypeError, KeyError) as error:
         # web3 raises these for whatever a node answers wrongly.
         raise DeployError(f"the node at {provider.endpoint} refused: {error}") from error
@@ -162,27 +167,20 @@ class _Deployer:
     def _create_pair(self, tokens: list[str]) -> tuple[str, str, str, int]:
         """Create registry and escrow: registry, audit pool, escrow, and the registry's block."""
         options = self._options
-        # They name each other, for ever: the second address is foreseen.
+        # They name each other, for ever: the addresses are foreseen.
         foreseen = self._next_address(1)
-        registry, block = self._create(
-            "AuditorRegistry",
-            self._owner,
-            foreseen,
-            self._distributor,
-            tokens[0],
-            options.unbonding_period_s,
-            options.pay_delay_s,
-        )
-        audit_pool = options.audit_pool or registry
-        escrow, _ = self._create(
-            "LeaseEscrow",
-            self._owner,
-            self._treasury,
-            audit_pool,
-            options.fee_bps,
-            tokens,
-            options.unbonding_period_s,
-        )
+        audit_pool = options.audit_pool or self._next_address(0)
+        unbonding_s = options.unbonding_period_s
+        of_registry = (self._owner, foreseen, self._distributor, tokens[0], unbonding_s)
+        registry_arguments = (*of_registry, options.pay_delay_s)
+        of_escrow = (self._owner, self._treasury, audit_pool, options.fee_bps, tokens)
+        escrow_arguments = (*of_escrow, unbonding_s)
+        # Both are tried before anything is spent on the first.
+        gas = self._gas("AuditorRegistry", registry_arguments)
+        gas += self._gas("LeaseEscrow", escrow_arguments)
+        self._check_balance("registry and escrow", gas, self._fees()[0])
+        registry, block = self._create("AuditorRegistry", *registry_arguments)
+        escrow, _ = self._create("LeaseEscrow", *escrow_arguments)
         if escrow != foreseen:
             raise DeployError(
                 f"the escrow is at {escrow}, not at {foreseen} as its registry expects: something"
@@ -211,30 +209,39 @@ class _Deployer:
 
     def _transaction(self, artifact: Artifact, arguments: Sequence[Any]) -> dict[str, Any]:
         eth = self._web3.eth
-        sender = self._account.address
-        base_fee = eth.get_block("latest").get("baseFeePerGas", 0)
-        tip = eth.max_priority_fee
-        if base_fee + tip > FEE_CAP_WEI:
-            raise DeployError(f"the chain asks {base_fee + tip} wei per gas; try again when calmer")
-        code = artifact.creation_code(*arguments)
-        gas = eth.estimate_gas({"from": sender, "data": code}) * 6 // 5
-        max_fee = min(2 * base_fee + tip, FEE_CAP_WEI)
-        balance = eth.get_balance(sender)
-        if balance < gas * max_fee:
-            raise DeployError(
-                f"{sender} holds {balance} wei; creating {artifact.name} may take"
-                f" {gas * max_fee} wei. Send it the difference."
-            )
+        max_fee, tip = self._fees()
+        gas = self._gas(artifact.name, arguments)
+        self._check_balance(artifact.name, gas, max_fee)
         return {
             "type": 2,
             "chainId": eth.chain_id,
-            "nonce": eth.get_transaction_count(sender, "pending"),
-            "data": code,
+            "nonce": eth.get_transaction_count(self._account.address, "pending"),
+            "data": artifact.creation_code(*arguments),
             "value": 0,
             "gas": gas,
             "maxFeePerGas": max_fee,
             "maxPriorityFeePerGas": tip,
         }
+
+    def _gas(self, name: str, arguments: Sequence[Any]) -> int:
+        code = load_artifact(name).creation_code(*arguments)
+        return self._web3.eth.estimate_gas({"from": self._account.address, "data": code}) * 6 // 5
+
+    def _fees(self) -> tuple[int, int]:
+        """Most that is paid for a unit of gas, and the tip in it."""
+        base_fee = self._web3.eth.get_block("latest").get("baseFeePerGas", 0)
+        tip = self._web3.eth.max_priority_fee
+        if base_fee + tip > FEE_CAP_WEI:
+            raise DeployError(f"the chain asks {base_fee + tip} wei per gas; try again when calmer")
+        return min(2 * base_fee + tip, FEE_CAP_WEI), tip
+
+    def _check_balance(self, what: str, gas: int, max_fee: int) -> None:
+        balance = self._web3.eth.get_balance(self._account.address)
+        if balance < gas * max_fee:
+            raise DeployError(
+                f"{self._account.address} holds {balance} wei; creating {what} may take"
+                f" {gas * max_fee} wei. Send it the difference."
+            )
 
     def _wait(self, tx_hash: bytes, name: str) -> TxReceipt:
         deadline = time.monotonic() + RECEIPT_TIMEOUT_S
@@ -295,7 +302,9 @@ def read_key_file(path: Path) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    deployment = None
     try:
+        check_writable(options.output)
         deployment = deploy(
             options.rpc_url,
             read_key_file(options.key_file),
@@ -313,8 +322,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
         )
         save_deployment(options.output, deployment)
-    except (DeployError, DeploymentError) as error:
+    except (DeployError, DeploymentError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
+        if deployment is not None:  # it was paid for
+            entry = json.dumps(deployment.to_json(), indent=2)
+            sys.stderr.write(f"The contracts are deployed. Keep this:\n{entry}\n")
         return 1
     sys.stdout.write(
         f"escrow {deployment.escrow}, registry {deployment.registry} on chain"
@@ -327,21 +339,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m contracts.deploy",
         description="Deploy escrow and auditor registry to an EVM chain.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rpc-url", required=True)
+    parser.add_argument("--rpc-url", required=True, help="node of the chain")
     parser.add_argument("--key-file", type=Path, required=True, help="private key in hex, mode 600")
-    parser.add_argument("--output", type=Path, default=Path("deployments.json"))
-    parser.add_argument("--owner", type=_address, help="default: the deployer")
-    parser.add_argument("--treasury", type=_address, help="default: the deployer")
-    parser.add_argument("--audit-pool", type=_address, help="default: the auditor registry")
-    parser.add_argument("--distributor", type=_address, help="of audit pay; default: the deployer")
-    parser.add_argument("--pay-delay", type=int, default=DEFAULT_PAY_DELAY_S, help="seconds")
-    parser.add_argument("--arbiter", type=_address)
+    parser.add_argument(
+        "--output", type=Path, default=Path("deployments.json"), help="is added to if it exists"
+    )
+    parser.add_argument("--owner", type=_address, help="none: the deployer")
+    parser.add_argument("--treasury", type=_address, help="none: the deployer")
+    parser.add_argument("--audit-pool", type=_address, help="none: the auditor registry")
+    parser.add_argument("--distributor", type=_address, help="of audit pay; none: the deployer")
+    parser.add_argument(
+        "--pay-delay", type=int, default=DEFAULT_PAY_DELAY_S, help="seconds, fixed for ever"
+    )
+    parser.add_argument("--arbiter", type=_address, help="that this market's parties accept")
     parser.add_argument("--fee-bps", type=int, default=0, help="share of each payment, 1/10000")
     parser.add_argument(
         "--token", type=_address, action="append", default=[], help="ERC-20 to allow; repeatable"
     )
-    parser.add_argument("--unbonding-period", type=int, default=DEFAULT_UNBONDING_S, help="seconds")
+    parser.add_argument(
+        "--unbonding-period", type=int, default=DEFAULT_UNBONDING_S, help="seconds, fixed for ever"
+    )
     parser.add_argument("--confirmations", type=int, default=1, help="blocks on top")
     return parser
 

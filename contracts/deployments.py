@@ -178,6 +178,23 @@ def load_deployment(
     return max(fitting, key=lambda entry: entry.start_block)
 
 
+def check_writable(path: Path) -> None:
+    """Look beforehand whether `save_deployment` will find a place for its file; makes nothing.
+
+    Raises
+    ------
+    DeploymentError
+        No such folder, no right to write to it, or the file there is none of deployments.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise DeploymentError(
+            f"{path} cannot be written: {folder} is no folder, or not open to you"
+        )
+    if path.exists():
+        load_deployments(path)
+
+
 def save_deployment(path: Path, deployment: Deployment) -> None:
     """Add an entry, in place of one with the same chain and escrow; the file changes at once."""
     present = load_deployments(path) if path.exists() else []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
@@ -16,6 +19,7 @@ from client_sdk.chain.errors import BeaconUnavailable
 from client_sdk.chain.wallet import new_key, save_key_file
 from contracts.codec import load_artifact
 from contracts.deploy import DeployError, DeployOptions, deploy, main
+from contracts.deployments import Deployment
 from contracts.registry import AuditorRegistry
 
 
@@ -85,5 +89,49 @@ def test_when_the_deployer_is_poor_or_the_options_are_bad_then_the_error_says_so
     with pytest.raises(DeployError, match="not a token's address"):
         deploy(anvil.rpc_url, rich, DeployOptions(tokens=("tUSD",)))
     token = deploy(anvil.rpc_url, rich).tokens[0].address
-    with pytest.raises(DeployError, match="FeeTooHigh"):
+    web3, address = Web3(Web3.HTTPProvider(anvil.rpc_url)), Account.from_key(rich).address
+    before = web3.eth.get_transaction_count(address), web3.eth.get_balance(address)
+    with pytest.raises(DeployError, match=r"FeeTooHigh.* was created"):
         deploy(anvil.rpc_url, rich, DeployOptions(tokens=(token,), fee_bps=10_000))
+    # What the escrow refuses costs no registry.
+    assert (web3.eth.get_transaction_count(address), web3.eth.get_balance(address)) == before
+    # Enough for the registry and not for the escrow is not spent on the registry.
+    poor = Account.create()
+    per_gas = 2 * (web3.eth.get_block("latest")["baseFeePerGas"] + web3.eth.max_priority_fee)
+    anvil.rpc("anvil_setBalance", poor.address, hex(9_000_000 * per_gas))
+    with pytest.raises(DeployError, match="creating registry and escrow may take"):
+        deploy(anvil.rpc_url, bytes(poor.key), DeployOptions(tokens=(token,)))
+    assert web3.eth.get_transaction_count(poor.address) == 0
+
+
+@pytest.mark.parametrize("place", ["missing/deployments.json", "folder", "other.json"])
+def test_when_the_file_cannot_be_written_then_nothing_is_deployed(
+    anvil: Any, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.json").write_text("no deployments", encoding="utf-8")
+    account = anvil.fund(new_key())
+    arguments = ["--rpc-url", anvil.rpc_url, "--key-file", str(key_file(tmp_path, account))]
+    assert main([*arguments, "--output", str(tmp_path / place)]) == 1
+    assert place.partition("/")[0] in capsys.readouterr().err
+    assert int(anvil.rpc("eth_getTransactionCount", account.address, "latest"), 16) == 0
+    assert not (tmp_path / "missing").exists()
+
+
+def test_when_the_file_cannot_be_written_any_more_then_the_addresses_are_told(
+    anvil: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space is left")
+
+    monkeypatch.setattr("contracts.deploy.save_deployment", full)
+    account = anvil.fund(new_key())
+    arguments = ["--rpc-url", anvil.rpc_url, "--key-file", str(key_file(tmp_path, account))]
+    assert main([*arguments, "--output", str(tmp_path / "deployments.json")]) == 1
+    told = capsys.readouterr().err
+    entry = Deployment.from_json(json.loads(told[told.index("{") :]))
+    web3 = Web3(Web3.HTTPProvider(anvil.rpc_url))
+    assert web3.eth.get_code(entry.escrow)
