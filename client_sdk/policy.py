@@ -320,7 +320,8 @@ def _time_to_audit(terms: Terms, offer: Offer, policy: Policy) -> Iterator[Findi
 
     The length of a segment is what the provider is paid for. An auditor executes one, and again to
     confirm; the arbiter executes the job from its start, in the half of its time in which nobody
-    can point it at a lower segment.
+    can point it at a lower segment. What a provider adds for its uploads is for its own good:
+    too little costs only itself, and too much is held against ``max_dispute_s``.
     """
     seconds = (terms.price_per_segment - 1) * SECONDS_PER_HOUR // max(offer.price_per_hour, 1)
     if terms.window < 2 * seconds:

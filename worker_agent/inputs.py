@@ -49,6 +49,13 @@ class JobInputs:
     image: Path | None = None
     """Folder shown as ``/image``: unpacked wheels; ``None`` when the job brings none."""
 
+    def size_bytes(self) -> int:
+        """Size of code and wheels as they lie here, and of the data's archives."""
+        folders = [self.code] if self.image is None else [self.code, self.image]
+        files = (path for folder in folders for path in folder.rglob("*"))
+        own = sum(path.lstat().st_size for path in files if path.is_file())
+        return own + sum(item.size for item in self.manifest.data)
+
 
 def sealed_limit(plain_bytes: int) -> int:
     """Largest ciphertext of a plaintext: header, and a tag for each piece of a MiB."""

@@ -64,7 +64,7 @@ def measure_steps(jobs: Jobs, inputs: JobInputs, limit_s: float) -> Measured:
         raise JobFailed(outcome.text, outcome.code)
     if not reports:
         raise ProviderFault(f"the probe gave no result: {outcome.text}")
-    return reports[-1]
+    return replace(reports[-1], input_bytes=inputs.size_bytes())
 
 
 def _read(event: Mapping[str, Any]) -> Measured:

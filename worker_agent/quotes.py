@@ -29,6 +29,11 @@ _START_SPARE_S: Final = 120
 _SETUP_SPARE_S: Final = 60
 _SETUP_FACTOR: Final = 3
 _RULING_SPARE_S: Final = 15
+#: Longest that a dispute may last without a ruling; source: ``Opening.MAX_DISPUTE_TIMEOUT``.
+_MAX_DISPUTE_S: Final = 90 * 86_400
+
+STATE_FACTOR: Final = 4
+"""A checkpoint may outgrow the one that was measured: optimizers make state at their first step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +46,21 @@ class Measured:
     """Seconds for state hash and checkpoint at a segment's end."""
     state_bytes: int
     probe_s: float = 0.0
-    """Seconds of the whole probe, by this worker's clock; all else here is the program's word."""
+    """Seconds of the whole probe, by this worker's clock; what the probe says of steps and state is
+    the program's word."""
+    input_bytes: int = 0
+    """Size of code, data and unpacked wheels."""
 
     def segment_s(self, manifest: JobManifest) -> float:
         """Seconds of one segment."""
         if manifest.metered:
             return float(manifest.segment_seconds)
         return self.step_s * manifest.segment_steps + self.boundary_s
+
+    def delivery_s(self, manifest: JobManifest, bytes_per_s: int) -> float:
+        """Seconds in which the inputs and one checkpoint are uploaded."""
+        checkpoint_bytes = min(STATE_FACTOR * self.state_bytes, manifest.disk_bytes)
+        return (self.input_bytes + checkpoint_bytes) / bytes_per_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +211,7 @@ def make_terms(
         max_duration=order.max_duration_s,
         predecessor=ZERO_HASH,
         nonce=secrets.randbits(64),
-        **_periods(manifest, segment_s, segments, settings, order.max_duration_s),
+        **_periods(order, manifest, measured, segments, settings),
     )
     return _within_caps(order, terms, offer)
 
@@ -233,23 +246,40 @@ def _check_fit(order: Order, offer: Offer, segment_s: float, segments: int, pric
 
 
 def _periods(
-    manifest: JobManifest,
-    segment_s: float,
-    segments: int,
-    settings: WorkerSettings,
-    max_duration_s: int,
+    order: Order, manifest: JobManifest, measured: Measured, segments: int, settings: WorkerSettings
 ) -> dict[str, int]:
     """Periods that leave time for segments of this length, and are no shorter than our own."""
+    segment_s = measured.segment_s(manifest)
     first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
-    # The arbiter runs the challenged segment, then the job from its start, and in the worst case
-    # that segment once more. It can be pointed at a lower segment in half of its time, and has the
-    # other half for that one.
-    whole = 2 * (math.ceil(max(1.5 * segments, segments + 2) * segment_s) + _RULING_SPARE_S)
     return {
         # An audit executes a segment twice in the worst case.
         "window": 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10),
-        "dispute_timeout": max(settings.dispute_timeout_s, 0 if manifest.metered else whole),
+        "dispute_timeout": _dispute_timeout(order, manifest, measured, segments, settings),
         "commit_grace": max(settings.commit_grace_s, math.ceil(1.5 * segment_s) + 10),
-        "first_commit_within": min(first, max_duration_s),
+        "first_commit_within": min(first, order.max_duration_s),
         "min_segment_seconds": int(segment_s * _MIN_SEGMENT_PART),
     }
+
+
+def _dispute_timeout(
+    order: Order, manifest: JobManifest, measured: Measured, segments: int, settings: WorkerSettings
+) -> int:
+    """Time to deliver the job and to execute it again; refuse a job that wants more than may be."""
+    if manifest.metered:
+        return settings.dispute_timeout_s
+    # The arbiter runs the challenged segment, then the job from its start, and in the worst case
+    # that segment once more. It can be pointed at a lower segment in half of its time, and has the
+    # other half for that one. What it then asks for must be there within half of that half, and a
+    # market that the order did not come through has none of it.
+    runs_s = max(1.5 * segments, segments + 2) * measured.segment_s(manifest) + _RULING_SPARE_S
+    delivery_s = measured.delivery_s(manifest, settings.upload_bytes_per_s)
+    whole_s = 2 * math.ceil(delivery_s + max(runs_s, delivery_s))
+    allowed_s = order.max_dispute_timeout if order.openable else _MAX_DISPUTE_S
+    if whole_s > min(allowed_s, _MAX_DISPUTE_S):
+        raise OrderRejected(
+            "too_large",
+            f"Disputes must last {format_duration(whole_s)} here, to upload the job's data "
+            f"({format_duration(math.ceil(delivery_s))}) and to execute it again "
+            f"({format_duration(math.ceil(runs_s))}): bring less, or allow longer disputes.",
+        )
+    return max(settings.dispute_timeout_s, whole_s)

@@ -125,6 +125,9 @@ class WorkerSettings:
     Auditor and arbiter: longest time for each segment of a re-execution."""
     loss_allowance_s: int = 600
     """Time in failed segments that one renter may cost this worker within a day."""
+    upload_bytes_per_s: int = 2_500_000
+    """Upload rate that this worker can count on, in bytes a second (20 Mbit/s): disputes last long
+    enough to deliver a job's inputs and a checkpoint at this rate."""
     upload_limit_s: float = 600.0
     """Deadline of delivering artifacts to the market."""
     audit_patience_s: int = 5
@@ -277,6 +280,7 @@ _LEAST: dict[str, float] = {
     "slowdown_limit": 1.5,
     "max_segment_s": 1,
     "loss_allowance_s": 0,
+    "upload_bytes_per_s": 1,
     "upload_limit_s": 1,
     "audit_patience_s": 1,
 }

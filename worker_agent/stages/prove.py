@@ -13,14 +13,13 @@ from client_sdk.protocol.errors import MessageError
 from client_sdk.protocol.records import MAX_RECORD_BYTES, SegmentRecord
 from worker_agent.checkpoints import RECORD_NAME
 from worker_agent.errors import BadCheckpoint, JobFailed
+from worker_agent.quotes import STATE_FACTOR
 from worker_agent.records import SegmentRow
 from worker_agent.sandbox.base import SandboxProcess
 from worker_agent.sandbox.errors import SandboxError
 from worker_agent.stages.attempt import Attempt
 from worker_agent.tracebook import verify_segment
 
-_STATE_FACTOR = 4
-"""A checkpoint may outgrow the one that was measured: optimizers make state at their first step."""
 _STATE_SPARE = 256 * 1024 * 1024
 
 
@@ -36,7 +35,7 @@ def take_segment(attempt: Attempt, process: SandboxProcess, index: int) -> Segme
     rows = attempt.machinery.leases.segments(attempt.lease_id)
     if index != len(rows):
         raise JobFailed(f"the program reports segment {index}, expected was {len(rows)}")
-    limit = _STATE_FACTOR * record.state_bytes + _STATE_SPARE
+    limit = STATE_FACTOR * record.state_bytes + _STATE_SPARE
     try:
         folder = attempt.store.take_segment(process, index, limit)
         written = _read_record((folder / RECORD_NAME).read_bytes())

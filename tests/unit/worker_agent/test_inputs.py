@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def test_when_inputs_are_fetched_then_they_lie_where_the_job_will_see_them(
     assert (found.code / "train.py").read_text() == "print('secret code')\n"
     assert (found.data / "one").read_bytes() == b"numbers"
     assert (found.data / "many" / "a.txt").read_text() == "a"
+    code = (found.code / "train.py").stat().st_size
+    assert found.size_bytes() == code + sum(item.size for item in job.manifest.data)
+    wheels = tmp_path / "wheels"
+    (wheels / "package").mkdir(parents=True)
+    (wheels / "package" / "module.py").write_text("x = 1\n")
+    assert replace(found, image=wheels).size_bytes() == found.size_bytes() + 6
     market.requests.clear()
     again = fetch_inputs(
         client, parse_artifacts(job.artifacts), job.key, job_hash, folder, tmp_path

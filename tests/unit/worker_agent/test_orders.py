@@ -11,6 +11,7 @@ from client_sdk.protocol.offers import Offer
 from client_sdk.protocol.terms import Terms
 from tests.fakes import parties
 from worker_agent.draining import set_draining
+from worker_agent.inputs import JobInputs
 from worker_agent.records import LeasePhase
 
 
@@ -212,3 +213,12 @@ def test_when_many_signed_terms_wait_for_their_opening_then_no_more_are_signed(
         job = parties.make_job(world.folder, world.market, name=name)
         states.append(answer(world, job)["state"])
     assert states == ["terms_signed", "terms_signed", "pending"]
+
+
+def test_when_a_job_brings_much_data_then_the_terms_count_what_was_fetched(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobInputs, "size_bytes", lambda _self: 10**9)
+    view = answer(world, parties.make_job(world.folder, world.market))
+    upload_s = 10**9 // world.provider.context.settings.upload_bytes_per_s
+    assert Terms.from_json(view["terms"]).dispute_timeout >= 4 * upload_s

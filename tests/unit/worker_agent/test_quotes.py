@@ -117,9 +117,51 @@ def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
     terms = make_terms(
         order, offer(), job.manifest, slow, parties.make_settings(tmp_path), NOW, 10**12
     )
-    assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 1530, 160)
+    assert (terms.window, terms.dispute_timeout, terms.commit_grace) == (310, 1532, 160)
     assert terms.min_segment_seconds == 40
     assert terms.first_commit_within == 600
+
+
+@pytest.mark.parametrize(
+    ("input_bytes", "state_bytes", "timeout"),
+    [
+        (0, 250, 64),
+        (20 * GIB, 0, 2 * 4295),  # 20 GiB at 10 MB/s, in a quarter of the time
+        (200_000_000, 0, 2 * (32 + 20)),
+        (0, 50_000_000, 2 * (32 + 20)),
+        (0, GIB, 2 * 215),  # no checkpoint is larger than the disk
+    ],
+)
+def test_when_inputs_are_large_then_a_dispute_leaves_time_to_upload_them(
+    tmp_path: Path,
+    chain: FakeChain,
+    input_bytes: int,
+    state_bytes: int,
+    timeout: int,
+) -> None:
+    job = parties.make_job(tmp_path, FakeMarket(chain), disk_bytes=GIB)
+    order, _ = parties.make_order(job, offer(), chain)
+    settings = parties.make_settings(tmp_path, upload_bytes_per_s=10_000_000)
+    measured = replace(MEASURED, input_bytes=input_bytes, state_bytes=state_bytes)
+    terms = make_terms(order, offer(), job.manifest, measured, settings, NOW, 10**12)
+    assert terms.dispute_timeout == timeout
+
+
+@pytest.mark.parametrize("openable", [False, True])
+def test_when_an_upload_takes_longer_than_disputes_may_last_then_the_order_is_declined(
+    tmp_path: Path, chain: FakeChain, job: parties.Job, openable: bool
+) -> None:
+    caps = {"max_dispute_timeout": 400, "max_price_per_segment": 2250, "min_window": 15}
+    wide = {"max_window": 20, "max_first_commit": 3600}
+    order, _ = parties.make_order(job, offer(), chain, **(caps | wide if openable else {}))
+    settings = parties.make_settings(tmp_path, upload_bytes_per_s=1_000)
+    fits = 100_000 if openable else 1_943_000_000
+    measured = replace(MEASURED, input_bytes=fits, state_bytes=0)
+    assert make_terms(order, offer(), job.manifest, measured, settings, NOW, 10**12)
+    large = replace(measured, input_bytes=fits + 2_000_000)
+    with pytest.raises(OrderRejected, match="bring less, or allow longer") as refused:
+        make_terms(order, offer(), job.manifest, large, settings, NOW, 10**12)
+    assert refused.value.code == "too_large"
 
 
 @pytest.mark.parametrize(("step_s", "first"), [(40.0, 600), (40.25, 603)])
