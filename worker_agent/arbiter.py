@@ -4,10 +4,11 @@ One run goes on from the handed-over checkpoint, the other runs from the job's s
 carries state outside its checkpoints, or that is not deterministic, makes the two differ: then
 nothing is proven against the provider and the ruling is honest. Fraud needs two runs that agree
 with each other and not with the commit. They run one after the other, so that neither takes the
-other's memory; what fails is run again, and what fails again is no ground for any ruling, unless
-the code itself ends both runs in the same way. What no market gave while there was time to judge it
-(`Dispute.missed`) is attested as not retrievable shortly before the ruling's time ends: unpaid, and
-nobody is slashed for it.
+other's memory, and each when it has a seat (`Seats`): the first is short, and clears an honest
+commit whatever else runs. What fails is run again, and what fails again is no ground for any
+ruling, unless the code itself ends both runs in the same way. What no market gave while there was
+time to judge it (`Dispute.missed`) is attested as not retrievable shortly before the ruling's time
+ends: unpaid, and nobody is slashed for it.
 
 A ruling covers all committed segments, so an honest one waits until each segment that was
 challenged, or whose data were demanded, was found right. One decision is sent for a dispute, never
@@ -27,7 +28,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from client_sdk.chain.errors import CallReverted
 from client_sdk.chain.journal import TxState
@@ -46,7 +47,7 @@ from worker_agent.errors import (
     Withheld,
     WorkerError,
 )
-from worker_agent.examine import Examiner, in_thread
+from worker_agent.examine import Examiner
 from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
@@ -72,8 +73,13 @@ class Runs:
     resumed: Future[SegmentRecord]
     whole: Future[Pair]
     control: Control
-    """Ends the whole run."""
+    """Ends all of them."""
     third: Future[SegmentRecord] | None = None
+
+    @property
+    def begun(self) -> list[Future[Any]]:
+        """Those that run, wait for their turn or are over."""
+        return [run for run in (self.resumed, self.whole, self.third) if run is not None]
 
 
 class Arbiter(Examiner):
@@ -86,11 +92,14 @@ class Arbiter(Examiner):
         super().__init__(context, jobs, hardware_class)
         self._runs: dict[str, Runs] = {}
         self._deciding = threading.Lock()
-        self._repeating = threading.Lock()
+        self._repeating = {is_long: threading.Lock() for is_long in (False, True)}
         self._disputes: dict[bytes, Dispute] = {}
 
     def step(self, market: Market, case: Case) -> None:
-        """Start both runs with the inputs; report the first result; rule once it is opened."""
+        """Start both runs with the inputs; report the first result; rule once it is opened.
+
+        It waits for no run: the next turn looks again, and other cases have their turn meanwhile.
+        """
         dispute = self._dispute_of(case)
         if dispute is None:
             return
@@ -102,6 +111,8 @@ class Arbiter(Examiner):
         with self._lock:
             dispute.found(case.audit)
         runs = self._start(case, inputs)
+        if not runs.resumed.done():
+            return
         if opening is not None:
             self._rule(market, dispute, case, opening, runs)
         else:
@@ -113,12 +124,21 @@ class Arbiter(Examiner):
         return max(_LEAST_LIMIT_S, float(case.history.terms.dispute_timeout))
 
     def forget(self, audit_id: str) -> None:
-        """Drop both runs as well: results of cancelled ones are none."""
+        """Drop all runs as well: results of cancelled ones are none."""
         super().forget(audit_id)
         with self._lock:
             runs = self._runs.pop(audit_id, None)
         if runs is not None:
-            runs.control.cancel("its sibling was cancelled")
+            runs.control.cancel("the case is over")
+
+    def close(self) -> None:
+        """Drop what is running, and wait until it has ended."""
+        with self._lock:
+            all_runs = list(self._runs.values())
+        for runs in all_runs:
+            runs.control.cancel("the daemon stops")
+        super().close()
+        wait([run for runs in all_runs for run in runs.begun])
 
     def _given(
         self, market: Market, dispute: Dispute, case: Case
@@ -144,32 +164,53 @@ class Arbiter(Examiner):
         with self._lock:
             known = self._runs.get(case.audit.audit_id)
             if known is None:
-                self.seats.take(case)
                 known = self._runs[case.audit.audit_id] = self._new_runs(case, inputs)
         return known
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:
-        resumed = in_thread(lambda: self._twice(case, lambda: self._resumed(case, inputs)))
         control = Control()
+        resumed = self._seat(case, control, lambda: self._resumed(case, inputs, control))
+        # It waits for the machine, but not for the opening: that would let the provider choose how
+        # much time is left.
+        whole = self._seat(
+            case, control, lambda: self.run_whole(case, inputs, "whole", control), after=resumed
+        )
+        return Runs(resumed, whole, control)
 
-        def run_whole() -> Pair:
-            try:
-                # It waits for the machine, but not for the opening: that would let the provider
-                # choose how much time is left.
-                wait([resumed])
-                if control.cancelled:
-                    raise ReplayCancelled(control.cancelled)
-                return self._twice(case, lambda: self.run_whole(case, inputs, "whole", control))
-            finally:
-                self.seats.leave(case)
+    def _third(self, market: Market, case: Case, runs: Runs) -> Future[SegmentRecord]:
+        """A second run from the start, begun once."""
+        if runs.third is None:
+            inputs, control = self.inputs(market, case), runs.control
+            runs.third = self._seat(
+                case,
+                control,
+                lambda: self.run_again(case, inputs, "third", control, from_start=True),
+                after=runs.whole,
+            )
+        return runs.third
 
-        return Runs(resumed, in_thread(run_whole), control)
+    def _seat(
+        self,
+        case: Case,
+        control: Control,
+        run: Callable[[], T],
+        after: Future[Any] | None = None,
+    ) -> Future[T]:
+        """Run once there is a seat: one segment, or ``after`` another run, all from the start."""
+        is_long = after is not None
 
-    def _twice(self, case: Case, run: Callable[[], T]) -> T:
+        def run_unless_cancelled() -> T:
+            if control.cancelled:
+                raise ReplayCancelled(control.cancelled)
+            return self._twice(case, run, self._repeating[is_long])
+
+        return self.seats.start(case, run_unless_cancelled, is_long=is_long, after=after)
+
+    def _twice(self, case: Case, run: Callable[[], T], repeating: threading.Lock) -> T:
         """Run, and once more after a failure: it may be this machine's, and not the job's.
 
-        One at a time is repeated, since what failed may have been short of memory. What had its
-        time is not: code that sleeps would have the same time twice.
+        Of each length one at a time is repeated, since what failed may have been short of memory.
+        What had its time is not: code that sleeps would have the same time twice.
         """
         try:
             return run()
@@ -177,24 +218,11 @@ class Arbiter(Examiner):
             raise
         except (JobFailed, ProviderFault) as error:
             log.warning("%s: a run fails here and is repeated: %s", case.short, error)
-        with self._repeating:
+        with repeating:
             return run()
 
-    def _third(self, market: Market, case: Case, runs: Runs) -> Future[SegmentRecord]:
-        """A second run from the start, begun once."""
-        if runs.third is None:
-            inputs = self.inputs(market, case)
-            with self.seats.seat(case):
-                runs.third = in_thread(
-                    lambda: self._twice(
-                        case, lambda: self.run_again(case, inputs, "third", from_start=True)
-                    )
-                )
-                wait([runs.third])
-        return runs.third
-
-    def _resumed(self, case: Case, inputs: CaseInputs) -> SegmentRecord:
-        record = self.run_again(case, inputs, "resumed")
+    def _resumed(self, case: Case, inputs: CaseInputs, control: Control) -> SegmentRecord:
+        record = self.run_again(case, inputs, "resumed", control)
         if case.audit.segment > 0 and record.first_step != inputs.first_step:
             raise CheckpointUnusable("the state claims another place in the job than its opening")
         return record
@@ -243,11 +271,16 @@ class Arbiter(Examiner):
             runs.control.cancel("the commit is confirmed")
             self._send(market, dispute, case, fraud=False, why="the commit is reproduced")
             return
+        if not runs.whole.done():
+            return
         whole, third = pair_of(runs.whole)
         usable = third is not None or not isinstance(resumed, CheckpointUnusable)
         if not usable and isinstance(whole, SegmentRecord):
             # Nothing to compare the whole run with: only a second one like it can be.
-            third = result_of(self._third(market, case, runs))
+            second = self._third(market, case, runs)
+            if not second.done():
+                return
+            third = result_of(second)
         fraud, why = judge(opening, resumed, whole, third)
         if fraud is None:
             log.error("%s: no ruling: %s", case.short, why)

@@ -15,7 +15,7 @@
     │   ├── BadOpening               an opening that does not belong to the committed trace
     │   ├── BadDraw                  an audit that the beacon did not draw
     │   └── BadAuditorKey            a key that the auditor did not sign, or no longer stands for
-    ├── SeatTaken                    an execution waits for others of the same party
+    ├── SeatTaken                    a case waits for others
     ├── JobFailed                    the renter's code ended badly
     ├── ProviderFault                this machine or its sandbox ended badly
     └── NetworkFailed                a service could not be reached
@@ -97,7 +97,7 @@ class BadAuditorKey(RejectedInput):
 
 
 class SeatTaken(WorkerError):
-    """Other cases of the same renter or provider are being executed: the next turn tries again."""
+    """Other cases have what this one needs: the next turn tries again."""
 
 
 class JobFailed(WorkerError):

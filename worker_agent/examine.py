@@ -7,10 +7,9 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 from weakref import WeakValueDictionary
 
 from client_sdk.chain.signing import sign
@@ -46,14 +45,12 @@ from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.refusals import Refusals
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
-from worker_agent.seats import Seats
+from worker_agent.seats import MAX_RUNS, Seats
 
 log = logging.getLogger(__name__)
 _KIND: Final = "audit"
-T = TypeVar("T")
 _REGISTER_S: Final = 600.0
 _KEY_LIFETIME_S: Final = 24 * 3600
-_MAX_CASES: Final = 4
 _START_S: Final = 60.0
 
 
@@ -79,7 +76,7 @@ class Examiner(ABC):
         self.hardware_class = hardware_class
         self.seats = Seats()
         self._refusals = Refusals(context.journal)
-        self._pool = ThreadPoolExecutor(_MAX_CASES, thread_name_prefix=self.kind.value)
+        self._pool = ThreadPoolExecutor(MAX_RUNS, thread_name_prefix=self.kind.value)
         self._working: dict[str, Future[None]] = {}
         self._warned: set[tuple[str, str]] = set()
         self._registered: dict[str, float] = {}
@@ -352,7 +349,8 @@ class Examiner(ABC):
         try:
             lease = self.context.chain.lease(audit.lease_id)
             if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, audit.segment):
-                return  # paid or closed: an audit can change nothing any more
+                self.forget(audit.audit_id)  # paid or closed: it can change nothing any more
+                return
             hint = opened_block_hint(market, audit.lease_id)
             case = check_case(self.context, market, audit, hint, self.hardware_class)
             self.step(market, case)
@@ -370,17 +368,3 @@ class Examiner(ABC):
         if (name, text) not in self._warned:
             self._warned.add((name, text))
             log.warning("%s at %s: %s", name, url, text)
-
-
-def in_thread(action: Callable[[], T]) -> Future[T]:
-    """Run one re-execution beside others."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as error:  # passed on to whoever asks for the result
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="replay").start()
-    return future

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
@@ -27,6 +28,7 @@ from worker_agent.execution import Control
 from worker_agent.history import read_history
 from worker_agent.jobs import Jobs
 from worker_agent.records import LeaseRecord
+from worker_agent.seats import Seats
 from worker_agent.settings import Role
 
 AUDIT_ID = "aud_01M8498KNAF9QBYEWW1M2N52KT"
@@ -36,6 +38,7 @@ STEPS = 2
 WINDOW_S = 20
 
 Run = SegmentRecord | Exception
+T = TypeVar("T")
 
 
 def make_terms(**changes: Any) -> Terms:
@@ -266,12 +269,37 @@ class ScriptedAuditor(_Scripted, Auditor):
         self.at = context.markets[lease.market.url]
 
 
+def fulfil(future: Future[T], run: Callable[[], T]) -> None:
+    """Run, here and now."""
+    try:
+        future.set_result(run())
+    except Exception as error:
+        future.set_exception(error)
+
+
+class AtOnce(Seats):
+    """Runs all at once, in the thread that asks for it."""
+
+    def start(
+        self,
+        case: Case,
+        run: Callable[[], T],
+        *,
+        is_long: bool,
+        after: Future[Any] | None = None,
+    ) -> Future[T]:
+        future: Future[T] = Future()
+        fulfil(future, run)
+        return future
+
+
 class ScriptedArbiter(_Scripted, Arbiter):
-    """An arbiter whose executions have given results."""
+    """An arbiter whose executions have given results, at once."""
 
     def __init__(self, folder: Path, lease: Committed, results: Mapping[str, Run]) -> None:
         self.results, self.runs = results, []
         settings = parties.make_settings(folder, Role.ARBITER)
         context = parties.make_context(folder, lease.chain, lease.market, parties.ARBITER, settings)
         super().__init__(context, Jobs(FakeSandbox()), CLASS_DIGEST)
+        self.seats = AtOnce()
         self.at = context.markets[lease.market.url]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from client_sdk.chain.journal import TxState
 from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import LeaseStatus
 from tests.fakes import parties
-from tests.fakes.cases import Committed, Run, ScriptedArbiter
+from tests.fakes.cases import Committed, Run, ScriptedArbiter, fulfil
 from worker_agent import examine
 from worker_agent.arbiter import judge
 from worker_agent.case import Case
@@ -31,6 +31,7 @@ from worker_agent.errors import (
 )
 from worker_agent.examine import Examiner
 from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
+from worker_agent.seats import Seats
 
 SEGMENT, LOW = 2, 1
 OTHER_ID = "aud_01M8498KNAF9QBYEWW1M2N52KV"
@@ -57,6 +58,23 @@ def make(tmp_path: Path, lease: Committed) -> Iterator[Make]:
     for arbiter in made:
         arbiter.close()
         arbiter.context.journal.close()
+
+
+class Queued(Seats):
+    """Runs the next one only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def start(self, case: Case, run: Callable[[], Any], **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.queue.append((future, run))
+        return future
+
+    def run_next(self) -> None:
+        future, run = self.queue.pop(0)
+        fulfil(future, run)
 
 
 def case_of(lease: Committed, state: AuditState = AuditState.OPENED) -> Case:
@@ -180,27 +198,36 @@ def test_when_the_repeated_run_succeeds_then_it_is_ruled_by(
     assert [ruled.fraud for ruled in lease.rulings] == [True]
 
 
-def test_when_the_first_run_still_goes_then_the_whole_one_has_not_begun(
-    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", [AuditState.INPUTS_READY, AuditState.OPENED])
+def test_when_a_run_still_goes_then_the_turn_ends_and_the_next_run_has_not_begun(
+    lease: Committed, make: Make, state: AuditState
 ) -> None:
-    arbiter = make(resumed=differing(lease, 1), whole=differing(lease, 1))
-    order: list[str] = []
+    false = differing(lease, 1)
+    arbiter = make(resumed=CheckpointUnusable("torn"), whole=false, third=false)
+    arbiter.seats = queued = Queued()
+    for names in (["resumed"], ["resumed", "whole"], ["resumed", "whole", "third"]):
+        for _ in range(2):
+            arbiter.step(arbiter.at, case_of(lease, state))
+        assert arbiter.runs == names[:-1]
+        assert lease.rulings == []
+        state = AuditState.OPENED
+        queued.run_next()
+        assert arbiter.runs == names
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [True]
 
-    def give(name: str) -> Any:
-        order.append(f"{name} begins")
-        order.append(f"{name} ends")
-        return arbiter.results[name]
 
-    begun: list[Any] = []
-    monkeypatch.setattr(arbiter, "give", give)
-    monkeypatch.setattr("worker_agent.arbiter.in_thread", lambda run: begun.append(run) or Future())
-    with ThreadPoolExecutor(1) as pool:
-        runs = arbiter._new_runs(case_of(lease), arbiter.inputs(arbiter.at, case_of(lease)))
-        later = pool.submit(begun[1])
-        assert order == []
-        runs.resumed.set_result(begun[0]())
-        later.result(timeout=20)
-    assert order == ["resumed begins", "resumed ends", "whole begins", "whole ends"]
+def test_when_the_first_run_confirms_the_commit_then_the_whole_one_never_begins(
+    lease: Committed, make: Make
+) -> None:
+    arbiter = make(resumed=lease.records[SEGMENT])
+    arbiter.seats = queued = Queued()
+    arbiter.step(arbiter.at, case_of(lease))
+    queued.run_next()
+    arbiter.step(arbiter.at, case_of(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+    queued.run_next()
+    assert arbiter.runs == ["resumed"]
 
 
 def test_when_the_checkpoint_claims_another_place_then_a_third_run_decides(

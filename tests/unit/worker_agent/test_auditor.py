@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from worker_agent.errors import (
     RejectedInput,
     SeatTaken,
 )
-from worker_agent.examine import Examiner, in_thread
+from worker_agent.examine import Examiner
 from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
 
 Make = Callable[..., ScriptedAuditor]
@@ -560,8 +561,9 @@ def test_when_two_audits_of_one_lease_start_then_their_shared_folder_is_written_
     second = "aud_01M8498KNAF9QBYEWW1M2N52KV"
     cases = [lease.case(1), lease.case(2, audit_id=second)]
     # Not the scripted inputs: those that every real auditor fetches.
-    runs = [in_thread(partial(Examiner.inputs, auditor, auditor.at, case)) for case in cases]
-    for run in runs:
-        with pytest.raises((ProviderFault, SeatTaken)):
-            run.result(10)
+    with ThreadPoolExecutor(len(cases)) as pool:
+        runs = [pool.submit(Examiner.inputs, auditor, auditor.at, case) for case in cases]
+        for run in runs:
+            with pytest.raises((ProviderFault, SeatTaken)):
+                run.result(10)
     assert most == 1

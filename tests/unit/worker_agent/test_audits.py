@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -42,11 +42,12 @@ class Examiners:
     arbiter_machine: FakeSandbox
 
     def turn(self) -> None:
-        """One turn each; cases run to the end of their step."""
+        """One turn each; cases run to the end of their step, and the arbiter's runs to theirs."""
         for examiner in (self.auditor, self.arbiter):
             examiner.tick()
             for case in list(examiner._working.values()):
                 case.result(timeout=20)
+        wait([run for runs in self.arbiter._runs.values() for run in runs.begun], timeout=20)
 
 
 @pytest.fixture

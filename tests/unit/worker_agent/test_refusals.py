@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from worker_agent.errors import (
     Withheld,
     WorkerError,
 )
-from worker_agent.examine import Examiner, in_thread
+from worker_agent.examine import Examiner
 from worker_agent.exchange import Artifacts, AuditInputs
 from worker_agent.inputs import fetch_checkpoint
 from worker_agent.refusals import MAX_ANSWERS
@@ -147,12 +147,13 @@ def test_when_inputs_of_a_lease_are_being_fetched_then_no_other_thread_stands_be
     monkeypatch.setattr(examine, "fetch_case_inputs", slow)
     auditor, lease = fetches.auditor, fetches.lease
     first, second = lease.case(1), lease.case(2, audit_id=OTHER_ID)
-    running = in_thread(partial(Examiner.inputs, auditor, auditor.at, first))
-    assert begun.wait(20)
-    try:
-        with pytest.raises(SeatTaken):
-            Examiner.inputs(auditor, auditor.at, second)
-    finally:
-        gate.set()
-    with pytest.raises(Withheld):
-        running.result(20)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(Examiner.inputs, auditor, auditor.at, first)
+        try:
+            assert begun.wait(20)
+            with pytest.raises(SeatTaken):
+                Examiner.inputs(auditor, auditor.at, second)
+        finally:
+            gate.set()
+        with pytest.raises(Withheld):
+            running.result(20)

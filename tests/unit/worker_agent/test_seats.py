@@ -1,11 +1,14 @@
-"""No renter and no provider fills an auditor or an arbiter with executions of its own."""
+"""No slow leases fill an auditor or an arbiter, nor keep other leases from a ruling."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,17 @@ import pytest
 
 from client_sdk.protocol.states import AuditKind, AuditState
 from tests.fakes import parties
-from tests.fakes.cases import SEGMENTS, Committed, ScriptedArbiter, ScriptedAuditor
+from tests.fakes.cases import AUDIT_ID, SEGMENTS, Committed, ScriptedArbiter, ScriptedAuditor
 from worker_agent import examine
 from worker_agent.case import Case
 from worker_agent.errors import ProviderFault, SeatTaken
-from worker_agent.seats import SEATS, Seats
+from worker_agent.execution import Control
+from worker_agent.replay import ReplayCancelled
+from worker_agent.seats import MAX_LONG, MAX_OF_PAIR, MAX_RUNS, Seats
 
 IDS = [f"aud_01M8498KNAF9QBYEWW1M2N52K{letter}" for letter in "ABCDE"]
 Examiner = ScriptedAuditor | ScriptedArbiter
+Make = Callable[..., Any]
 
 
 @pytest.fixture
@@ -31,139 +37,297 @@ def lease() -> Committed:
     return made
 
 
+@pytest.fixture
+def make(tmp_path: Path, lease: Committed) -> Iterator[Make]:
+    """Examiners with real seats."""
+    made: list[Examiner] = []
+
+    def build(kind: type[Examiner], **results: Any) -> Examiner:
+        examiner = kind(tmp_path / "examiner", lease, results)
+        examiner.seats = Seats()
+        made.append(examiner)
+        return examiner
+
+    yield build
+    for examiner in made:
+        examiner.close()
+        examiner.context.journal.close()
+
+
 def of(case: Case, **accounts: str) -> Case:
     """The case as one of a lease between other parties."""
     terms = replace(case.history.terms, **accounts)
     return replace(case, history=replace(case.history, terms=terms))
 
 
-def full(seats: Seats, case: Case) -> None:
-    """Let other cases of the same parties have all their seats."""
-    for _ in range(SEATS):
-        seats.take(case)
+def arbitration(lease: Committed, segment: int, audit_id: str = AUDIT_ID, **changes: Any) -> Case:
+    changes = {"state": AuditState.OPENED, **changes}
+    kind, auditor = AuditKind.ARBITRATION, parties.ARBITER.address
+    return lease.case(segment, audit_id=audit_id, kind=kind, auditor=auditor, **changes)
 
 
-@pytest.fixture(params=[ScriptedAuditor, ScriptedArbiter], ids=["auditor", "arbiter"])
-def examiner(
-    request: Any, tmp_path: Path, lease: Committed, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Examiner]:
-    """Sees four cases of one renter and provider, and then one of others."""
-    made = request.param(tmp_path / "examiner", lease, {})
-    who = {ScriptedAuditor: parties.AUDITOR, ScriptedArbiter: parties.ARBITER}[request.param]
-    changes = {"kind": made.kind, "auditor": who.address, "state": AuditState.INPUTS_READY}
-    cases = {
-        name: lease.case(number % SEGMENTS, audit_id=name, **changes)
-        for number, name in enumerate(IDS)
-    }
-    others = {name: parties.account(name).address for name in ("renter 2", "provider 2")}
-    cases[IDS[-1]] = of(cases[IDS[-1]], renter=others["renter 2"], provider=others["provider 2"])
+def sees(monkeypatch: pytest.MonkeyPatch, cases: dict[str, Case]) -> None:
+    """Let the market have these cases, and no others."""
     rows = [case.audit for case in cases.values()]
     monkeypatch.setattr(examine, "live_audits", lambda *_: rows)
     monkeypatch.setattr(examine, "parse_audit", lambda row: row)
     monkeypatch.setattr(examine, "opened_block_hint", lambda *_: 0)
     monkeypatch.setattr(examine, "check_case", lambda _c, _m, audit, *_: cases[audit.audit_id])
-    yield made
-    made.close()
-    made.context.journal.close()
 
 
-def test_when_four_leases_of_one_party_are_slow_then_the_others_one_is_still_executed(
-    examiner: Examiner,
+def turn(examiner: Examiner) -> None:
+    """One turn, in which no case keeps its thread."""
+    examiner.tick()
+    for working in list(examiner._working.values()):
+        working.result(timeout=20)
+
+
+class Gated:
+    """Runs that last until they, all of their name or simply all are let go."""
+
+    def __init__(self, lease: Committed, monkeypatch: pytest.MonkeyPatch, at: Examiner) -> None:
+        self.begun: queue.Queue[tuple[str, str]] = queue.Queue()
+        self._records = lease.records
+        self._changed = threading.Condition()
+        self._let_go: set[Any] = set()
+        self._now = self.most = 0
+
+        def run_whole(case: Case, inputs: Any, name: str, control: Control) -> Any:
+            return self.run(case, inputs, name, control), None
+
+        monkeypatch.setattr(at, "run_again", self.run)
+        monkeypatch.setattr(at, "run_whole", run_whole)
+
+    def run(self, case: Case, _inputs: Any, name: str, control: Control | None = None) -> Any:
+        this = name, case.audit.audit_id
+        self.begun.put(this)
+        with self._changed:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            while not self._let_go & {this, name, "all"}:
+                if control is not None and control.cancelled:
+                    raise ReplayCancelled(control.cancelled)
+                self._changed.wait(0.01)  # a control wakes nobody
+            self._now -= 1
+        # Not what was committed: that would end a dispute before the whole run.
+        return replace(self._records[case.audit.segment], state_hash=bytes(32))
+
+    def let_go(self, name: object) -> None:
+        with self._changed:
+            self._let_go.add(name)
+            self._changed.notify_all()
+
+    def next(self, number: int) -> set[tuple[str, str]]:
+        return {self.begun.get(timeout=20) for _ in range(number)}
+
+
+def test_when_four_leases_of_a_pair_are_slow_then_another_pairs_one_is_still_audited(
+    make: Make,
     lease: Committed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun: queue.Queue[str] = queue.Queue()
-    gates = {name: threading.Event() for name in IDS}
-
-    def run(case: Case, *_: Any, **__: Any) -> Any:
-        begun.put(case.audit.audit_id)
-        assert gates[case.audit.audit_id].wait(20)
-        return lease.records[case.audit.segment]
-
-    monkeypatch.setattr(examiner, "run_again", run)
-    monkeypatch.setattr(examiner, "run_whole", lambda *args: (run(*args), None))
-    try:
-        examiner.tick()
-        executed = {begun.get(timeout=20) for _ in range(SEATS + 1)}
-        assert IDS[-1] in executed
-        for waiting in set(IDS) - executed:
-            examiner._working[waiting].result(timeout=20)  # it keeps no thread
-        examiner.tick()
-        assert begun.empty(), "the party's first two are still being executed"
-    finally:
-        for gate in gates.values():
-            gate.set()
+    auditor = make(ScriptedAuditor)
+    gated = Gated(lease, monkeypatch, auditor)
+    cases = {
+        name: lease.case(number % SEGMENTS, audit_id=name, state=AuditState.INPUTS_READY)
+        for number, name in enumerate(IDS)
+    }
+    cases[IDS[-1]] = of(cases[IDS[-1]], provider=parties.account("provider 2").address)
+    sees(monkeypatch, cases)
+    auditor.tick()
+    executed = {name for _, name in gated.next(MAX_OF_PAIR + 1)}
+    assert IDS[-1] in executed
+    for waiting in set(IDS) - executed:
+        auditor._working[waiting].result(timeout=20)  # it keeps no thread
+    auditor.tick()
+    assert gated.begun.empty(), "the pair's first two are still being executed"
+    gated.let_go("all")
     for _ in range(1000):  # each turn waits for what runs: it cannot take this many
-        examiner.tick()
-        for working in list(examiner._working.values()):
-            working.result(timeout=20)
-        while not begun.empty():
-            executed.add(begun.get())
+        turn(auditor)
+        while not gated.begun.empty():
+            executed.add(gated.begun.get()[1])
         if executed == set(IDS):
             break
     assert executed == set(IDS), "nothing is lost"
     assert "broke" not in caplog.text, "to wait is no error"
 
 
-@pytest.mark.parametrize("shared", ["renter", "provider"])
-def test_when_one_side_is_the_same_then_the_case_waits(lease: Committed, shared: str) -> None:
+def test_when_the_renters_other_leases_are_slow_then_an_honest_commit_is_cleared_at_once(
+    make: Make, lease: Committed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arbiter = make(ScriptedArbiter)
+    gated = Gated(lease, monkeypatch, arbiter)
+    gated.let_go("resumed")
+    for number, name in enumerate(IDS[:MAX_LONG]):
+        own = of(
+            arbitration(lease, 1, name, state=AuditState.INPUTS_READY),
+            provider=parties.account(f"provider {number}").address,
+        )
+        arbiter._start(own, arbiter.inputs(arbiter.at, own))
+    assert {name for run, name in gated.next(2 * MAX_LONG) if run == "whole"} == set(IDS[:MAX_LONG])
+    monkeypatch.setattr(arbiter, "run_again", lambda case, *_: lease.records[case.audit.segment])
+    for segment in range(SEGMENTS):
+        honest = arbitration(lease, segment, f"{AUDIT_ID[:-1]}{segment}")
+        arbiter.step(arbiter.at, honest)
+        wait([arbiter._runs[honest.audit.audit_id].resumed], timeout=20)
+        arbiter.step(arbiter.at, honest)
+    assert [ruled.fraud for ruled in lease.rulings] == [False]
+    assert gated.begun.empty(), "no whole run was needed"
+    gated.let_go("all")
+
+
+def test_when_all_disputes_are_slow_then_no_turn_waits_and_few_runs_go_at_the_same_time(
+    make: Make, lease: Committed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    arbiter = make(ScriptedArbiter)
+    gated = Gated(lease, monkeypatch, arbiter)
+    cases = {
+        name: arbitration(lease, number % SEGMENTS, name, state=AuditState.INPUTS_READY)
+        for number, name in enumerate(IDS)
+    }
+    sees(monkeypatch, cases)
+    turn(arbiter)
+    first = gated.next(MAX_RUNS)
+    turn(arbiter)
+    assert gated.begun.empty(), "the fifth waits"
+    gated.let_go(first.pop())
+    (fifth,) = gated.next(1)
+    assert fifth[0] == "resumed", "a short run goes before a long one"
+    gated.let_go("resumed")
+    turn(arbiter)
+    longs = gated.next(MAX_OF_PAIR)
+    turn(arbiter)
+    assert {run for run, _ in longs} == {"whole"}
+    assert gated.begun.empty(), "all are of one pair"
+    gated.let_go("all")
+    every = {run for runs in arbiter._runs.values() for run in runs.begun}
+    assert not wait(every, timeout=20).not_done, "nothing is lost"
+    assert len(longs | gated.next(len(IDS) - MAX_OF_PAIR)) == len(IDS)
+    assert gated.most == MAX_RUNS
+    assert "broke" not in caplog.text
+
+
+def test_when_all_disputes_are_slow_then_what_is_withheld_is_attested_all_the_same(
+    make: Make, lease: Committed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examine.Examiner, "waited", lambda _self, _case: True)
+    arbiter = make(ScriptedArbiter)
+    gated = Gated(lease, monkeypatch, arbiter)
+    cases = {name: arbitration(lease, 1, name) for name in IDS}
+    sees(monkeypatch, cases)
+    turn(arbiter)
+    gated.next(MAX_RUNS)
+    cases[AUDIT_ID] = arbitration(lease, 0, state=AuditState.ASSIGNED)
+    sees(monkeypatch, cases)
+    lease.chain.mine(seconds=980)
+    turn(arbiter)
+    assert lease.attested == [0]
+    gated.let_go("all")
+
+
+@pytest.mark.parametrize("over", ["paid", "row gone", "daemon stops"])
+def test_when_a_case_is_over_then_what_runs_is_ended_and_what_waits_never_begins(
+    make: Make, lease: Committed, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    arbiter = make(ScriptedArbiter)
+    gated = Gated(lease, monkeypatch, arbiter)
+    sees(monkeypatch, {AUDIT_ID: arbitration(lease, 1)})
+    turn(arbiter)
+    gated.next(1)
+    runs = arbiter._runs[AUDIT_ID]
+    if over == "paid":
+        monkeypatch.setattr(examine, "open_to_challenge", lambda *_: False)
+        turn(arbiter)
+    elif over == "row gone":
+        sees(monkeypatch, {})
+        turn(arbiter)
+    else:
+        arbiter.close()
+        assert all(run.done() for run in runs.begun)
+    for run in runs.begun:
+        with pytest.raises(ReplayCancelled):
+            run.result(20)
+    assert gated.begun.empty()
+
+
+def test_when_a_pair_has_its_long_runs_then_only_its_next_long_one_waits(lease: Committed) -> None:
     seats, first = Seats(), lease.case()
-    accounts = {"renter": parties.account("r").address, "provider": parties.account("p").address}
-    strangers = of(first, **accounts)
-    del accounts[shared]
-    second = of(first, **accounts)
-    full(seats, first)
-    with pytest.raises(SeatTaken):
-        seats.take(second)
-    full(seats, strangers)  # and what could not sit keeps no seat
-    for _ in range(SEATS):
-        seats.leave(strangers)
-    seats.leave(first)
-    seats.take(second)
-    with pytest.raises(SeatTaken):
-        seats.take(second)
+    with ExitStack() as others:
+        for _ in range(MAX_OF_PAIR):
+            others.enter_context(seats.seat(first))
+        upper = of(first, renter="0x" + first.history.terms.renter[2:].upper())
+        with pytest.raises(SeatTaken), seats.seat(upper):
+            pass
+        for side in ("renter", "provider"):
+            with seats.seat(of(first, **{side: parties.account("other").address})):
+                pass
+        assert seats.start(first, lambda: 1, is_long=False).result(20) == 1
+    with seats.seat(first):
+        pass
 
 
-def test_when_a_party_is_on_both_sides_of_leases_then_it_has_no_more_seats(
+def test_when_many_pairs_have_long_runs_then_the_last_seat_is_left_for_short_ones(
     lease: Committed,
 ) -> None:
-    seats, first = Seats(), lease.case()
-    account = first.history.terms.renter
-    full(seats, first)
-    with pytest.raises(SeatTaken):
-        seats.take(of(first, renter=parties.account("r").address, provider=account.lower()))
+    seats = Seats()
+    with ExitStack() as others:
+        for number in range(MAX_LONG):
+            case = of(lease.case(), renter=parties.account(f"renter {number}").address)
+            others.enter_context(seats.seat(case))
+        with pytest.raises(SeatTaken), seats.seat(lease.case()):
+            pass
+        long = seats.start(lease.case(), lambda: "long", is_long=True)
+        assert seats.start(lease.case(), lambda: "short", is_long=False).result(20) == "short"
+        assert not long.done()
+    assert long.result(20) == "long", "it waited, and was not lost"
+
+
+def test_when_runs_wait_then_the_pair_with_the_fewest_is_next_and_then_who_came_first(
+    lease: Committed,
+) -> None:
+    seats, first, last = Seats(), threading.Event(), threading.Event()
+    order: list[str] = []
+    pair = lease.case()
+    other = of(pair, renter=parties.account("renter 2").address)
+    seats.start(other, lambda: first.wait(20), is_long=False)
+    for _ in range(MAX_RUNS - 1):
+        seats.start(pair, lambda: last.wait(20), is_long=False)
+    waiting = [
+        seats.start(case, partial(order.append, name), is_long=name == "long")
+        for name, case in {"long": other, "pair": pair, "other 1": other, "other 2": other}.items()
+    ]
+    assert order == []
+    first.set()  # one seat: they follow each other
+    assert not wait(waiting, timeout=20).not_done
+    assert order == ["other 1", "other 2", "pair", "long"]
+    last.set()
+
+
+def test_when_a_run_fails_then_its_error_is_given_and_its_seat_is_free(lease: Committed) -> None:
+    seats = Seats()
+
+    def fail() -> None:
+        raise ProviderFault("no memory")
+
+    failed = seats.start(lease.case(), fail, is_long=False)
+    after = seats.start(lease.case(), lambda: 1, is_long=True, after=failed)
+    assert after.result(20) == 1
+    with pytest.raises(ProviderFault):
+        failed.result(20)
 
 
 @pytest.mark.parametrize("name", ["_execute", "_confirmed", "_execute_silently"])
-def test_when_another_case_of_the_party_runs_then_no_run_of_an_auditor_begins(
-    tmp_path: Path, lease: Committed, name: str
+def test_when_other_cases_of_the_pair_run_then_no_run_of_an_auditor_begins(
+    make: Make, lease: Committed, name: str
 ) -> None:
-    auditor = ScriptedAuditor(tmp_path / "auditor", lease, {"first": ProviderFault()})
+    auditor = make(ScriptedAuditor, first=ProviderFault())
     case = lease.case(state=AuditState.INPUTS_READY)
     given = (lease.records[1],) if name == "_confirmed" else ()
-    full(auditor.seats, lease.case(2))
-    with pytest.raises(SeatTaken):
-        getattr(auditor, name)(auditor.at, case, *given)
-    auditor.seats.leave(lease.case(2))
-    with pytest.raises(ProviderFault):
-        auditor._execute(auditor.at, case)
-    auditor.seats.take(case)  # a run that failed has left
-    auditor.close()
-    auditor.context.journal.close()
-
-
-def test_when_another_case_of_the_party_runs_then_what_is_withheld_is_attested_all_the_same(
-    tmp_path: Path, lease: Committed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(examine.Examiner, "waited", lambda _self, _case: True)
-    arbiter = ScriptedArbiter(tmp_path / "arbiter", lease, {})
-    case = lease.case(
-        kind=AuditKind.ARBITRATION, auditor=parties.ARBITER.address, state=AuditState.ASSIGNED
-    )
-    lease.chain.mine(seconds=980)
-    full(arbiter.seats, case)
-    arbiter.step(arbiter.at, case)
-    assert lease.attested == [0]
-    arbiter.close()
-    arbiter.context.journal.close()
+    with auditor.seats.seat(case):
+        with auditor.seats.seat(case), pytest.raises(SeatTaken):
+            getattr(auditor, name)(auditor.at, case, *given)
+        with pytest.raises(ProviderFault):
+            auditor._execute(auditor.at, case)
+        with auditor.seats.seat(case):  # a run that failed has left
+            pass
