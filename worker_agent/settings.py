@@ -181,7 +181,8 @@ def load_settings(path: Path, role: str | None = None) -> WorkerSettings:
         raise SettingsError(f"{path} has schema {document['schema']!r}; this worker reads {SCHEMA}")
     if role is not None and values.setdefault("role", role) != role:
         raise SettingsError(f"{path} is for role {values['role']!r}, not {role!r}")
-    return parse_settings(values, base=path.parent)
+    # Absolute: the sandbox mounts what lies there from other working folders.
+    return parse_settings(values, base=path.absolute().parent)
 
 
 def parse_settings(values: dict[str, Any], base: Path) -> WorkerSettings:

@@ -31,6 +31,16 @@ def test_when_the_file_is_complete_then_paths_are_relative_to_it(tmp_path: Path)
     assert settings.encryption_key_path == tmp_path / "data" / "encryption.key"
 
 
+def test_when_the_file_is_named_from_its_folder_then_its_paths_are_absolute_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "worker.json").write_text(json.dumps(BASE))
+    monkeypatch.chdir(tmp_path)
+    found = load_settings(Path("worker.json"))
+    assert found.data_dir == tmp_path / BASE["data_dir"]
+    assert found.deployments_file.is_absolute()
+
+
 def test_when_the_file_is_missing_then_the_mend_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="gridlease worker init"):
         load_settings(tmp_path / "none.json")
