@@ -31,6 +31,8 @@ MAX_AT_ONCE = 500
 RETRY_AFTER = timedelta(days=1)
 """When to look again at a lease for which everything possible was ordered."""
 _HOUR = timedelta(hours=1)
+FORGET_AFTER = RETRY_AFTER - _HOUR
+"""When to forget a call that has ended: nothing is ordered anew while it is remembered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,9 @@ def handler(market: Market) -> Handler:
             await repository.forget(
                 session, [CHORES, RELAY_MAINTAIN], moment - timedelta(minutes=10)
             )
-            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET, RELAY_COLLECT, *ASKED, *UNASKED]
+            daily = [ARTIFACT_CHECK, ARTIFACT_COLLECT, FAUCET, RELAY_COLLECT, *ASKED]
             await repository.forget(session, daily, moment - _FORGET_AFTER)
+            await repository.forget(session, [*UNASKED], moment - lease_relay.FORGET_AFTER)
         async with market.database.writing() as session:
             due = await lease_relay.order_due(session, market, moment)
         market.uploads.sweep()

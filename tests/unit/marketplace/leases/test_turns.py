@@ -16,6 +16,7 @@ from marketplace.domain.states import OutboxState
 from marketplace.indexer import repository as chain_rows
 from marketplace.leases import relay
 from marketplace.models import Lease, OutboxItem
+from marketplace.outbox import chores
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import RELAY_CLOSE, UNASKED
 from tests.support.market import World, hex32, open_world
@@ -48,13 +49,19 @@ async def opened(keeper: World, lease_ids: list[str], **values: Any) -> datetime
     return events[-1].block_at + timedelta(seconds=terms.first_commit_within + 1)
 
 
-async def ordered(keeper: World, head_at: datetime) -> set[str]:
-    """Leases for which something is ordered when the chain's clock stands there."""
+async def set_clock(keeper: World, head_at: datetime) -> None:
+    """Let the chain's clock stand there."""
     scope = keeper.market.scope
     async with keeper.market.database.writing() as session:
         start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
         await chain_rows.create_cursor(session, scope, start)
         await chain_rows.move_cursor(session, scope, 0, start)
+
+
+async def ordered(keeper: World, head_at: datetime) -> set[str]:
+    """Leases for which something is ordered when the chain's clock stands there."""
+    await set_clock(keeper, head_at)
+    async with keeper.market.database.writing() as session:
         await relay.order_due(session, keeper.market, now())
     async with keeper.market.database.reading() as session:
         return {item.payload["lease_id"] for item in await items(session)}
@@ -66,11 +73,18 @@ async def items(session: AsyncSession) -> Sequence[OutboxItem]:
     return (await session.scalars(wanted.order_by(OutboxItem.created_at))).all()
 
 
-async def end(session: AsyncSession, item: OutboxItem, state: OutboxState, **values: Any) -> None:
+async def end(
+    session: AsyncSession,
+    item: OutboxItem,
+    state: OutboxState,
+    at: datetime | None = None,
+    **values: Any,
+) -> None:
     """Deliver an item."""
-    claimed = await outbox.claim(session, item.item_id, now(), 1)
+    moment = at or now()
+    claimed = await outbox.claim(session, item.item_id, moment, 1)
     assert claimed is not None
-    await outbox.end(session, claimed, now(), state, **values)
+    await outbox.end(session, claimed, moment, state, **values)
 
 
 async def test_when_older_leases_wait_for_later_then_a_due_one_is_reached(keeper: World) -> None:
@@ -95,6 +109,23 @@ async def test_when_a_lease_stays_due_then_it_is_tried_again_a_day_later(keeper:
         await outbox.forget(session, sorted(UNASKED), now() + timedelta(seconds=1))
     assert await ordered(keeper, head_at + relay.RETRY_AFTER - timedelta(seconds=1)) == set()
     assert await ordered(keeper, head_at + relay.RETRY_AFTER) == {NEW}
+
+
+async def test_when_a_call_failed_then_the_upkeep_a_day_later_orders_it_anew(
+    keeper: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head_at, begun = await opened(keeper, [NEW]), now()
+    await ordered(keeper, head_at)
+    async with keeper.market.database.writing() as session:
+        (first,) = await items(session)
+        ended_at = begun + timedelta(minutes=50)
+        await end(session, first, OutboxState.FAILED, at=ended_at, error="no gas")
+    await set_clock(keeper, head_at + relay.RETRY_AFTER)
+    monkeypatch.setattr(chores, "now", lambda: begun + relay.RETRY_AFTER)
+    await chores.handler(keeper.market)({})
+    async with keeper.market.database.reading() as session:
+        (second,) = await items(session)
+    assert (second.key, second.state) == (first.key, OutboxState.QUEUED)
 
 
 async def test_when_a_lease_is_looked_at_too_early_then_its_time_is_found(keeper: World) -> None:
