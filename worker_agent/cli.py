@@ -20,8 +20,9 @@ import typer
 from client_sdk.chain.errors import ChainError
 from client_sdk.chain.wallet import load_key_file, new_key, save_key_file
 from client_sdk.protocol.canonical import to_hex
+from client_sdk.protocol.units import format_duration
 from worker_agent.errors import NetworkFailed, SettingsError, WorkerError
-from worker_agent.settings import SCHEMA, Role, WorkerSettings, load_settings
+from worker_agent.settings import SCHEMA, Role, WorkerSettings, load_settings, parse_settings
 
 if TYPE_CHECKING:
     from worker_agent.context import Context
@@ -66,15 +67,9 @@ def init(
         if config.exists():
             raise SettingsError(f"{config} exists already; remove it to write a new one")
         folder = config.resolve().parent
-        folder.mkdir(parents=True, exist_ok=True)
         operator = folder / f"{role}-operator.key"
-        if not operator.exists():
-            save_key_file(operator, new_key())
         owner = owner_key.resolve() if owner_key else folder / "owner.key"
-        if role is Role.PROVIDER and owner_key is None and not owner.exists():
-            save_key_file(owner, new_key())
         values: dict[str, Any] = {
-            "schema": SCHEMA,
             "role": role.value,
             "data_dir": f"{role}-data",
             "rpc_url": rpc_url,
@@ -87,7 +82,13 @@ def init(
         }
         if role is Role.PROVIDER:
             values["owner_key_file"] = str(owner)
-        _write_new(config, json.dumps(values, indent=2) + "\n")
+        parse_settings(values, folder)  # refuses what no later command could use
+        folder.mkdir(parents=True, exist_ok=True)
+        if not operator.exists():
+            save_key_file(operator, new_key())
+        if role is Role.PROVIDER and owner_key is None and not owner.exists():
+            save_key_file(owner, new_key())
+        _write_new(config, json.dumps({"schema": SCHEMA, **values}, indent=2) + "\n")
         typer.echo(f"wrote {config}")
         typer.echo(f"operator {load_key_file(operator).address}: needs coins for gas")
         if role is Role.PROVIDER:
@@ -159,6 +160,7 @@ def status(config: ConfigOption = Path("worker.json"), as_json: JsonOption = Fal
 def drain(
     config: ConfigOption = Path("worker.json"),
     undo: Annotated[bool, typer.Option("--undo", help="Take leases again.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take no more leases; what runs is finished. A running daemon notices at once."""
     from worker_agent.draining import set_draining
@@ -169,6 +171,9 @@ def drain(
         journal = Journal(settings.data_dir / "journal.db")
         set_draining(journal, not undo)
         journal.close()
+    if as_json:
+        _print_json({"draining": not undo})
+        return
     typer.echo("takes leases again" if undo else "draining: no new leases, offers are withdrawn")
 
 
@@ -183,7 +188,7 @@ def earnings(config: ConfigOption = Path("worker.json"), as_json: JsonOption = F
         _print_json(found)
         return
     for name, value in found.items():
-        typer.echo(f"{name:<12} {value}")
+        typer.echo(f"{name:<16} {value}")
 
 
 @app.command()
@@ -204,16 +209,21 @@ def delist(config: ConfigOption = Path("worker.json"), as_json: JsonOption = Fal
 
 @app.command()
 def unbond(
-    amount: Annotated[str, typer.Argument(help="In units of the token; `all` for all of it.")],
+    amount: Annotated[str, typer.Argument(help="In whole tokens, such as 25.50, or `all`.")],
     config: ConfigOption = Path("worker.json"),
     as_json: JsonOption = False,
 ) -> None:
-    """Start to take stake out; it can be claimed after the contract's unbonding period."""
+    """Start to take stake out; it can be claimed after the contract's unbonding period.
+
+    The period (`earnings` shows it) starts anew for all that is unbonding already.
+    """
     from worker_agent import exits
 
     with _acting(config) as context:
+        period = format_duration(exits.unbonding_period_s(context))
+        typer.echo(f"unbonding takes {period}, anew for what is unbonding already", err=True)
         started = exits.unbond(context, amount)
-        shown = exits.shown(context, started.unbonding)
+        shown, again = (exits.shown(context, n) for n in (started.unbonding, started.again))
     if as_json:
         unbonding, claimable = str(started.unbonding), started.claimable_at
         _print_json(
@@ -221,6 +231,8 @@ def unbond(
         )
         return
     typer.echo(f"unbonding {shown}, to be claimed from {exits.moment(started.claimable_at)} on")
+    if started.again:
+        typer.echo(f"{again} of it was unbonding before: its period started anew")
     typer.echo("next: gridlease worker claim-unbond")
 
 

@@ -58,6 +58,8 @@ class Unbonding:
     """What this call added."""
     unbonding: int
     """All that is unbonding now."""
+    again: int
+    """What was unbonding before, and waits the whole period anew."""
     claimable_at: int
     """Moment, in Unix seconds, from which `claim_unbond` works."""
 
@@ -87,6 +89,11 @@ def delist(context: Context) -> list[bytes]:
     return ended
 
 
+def unbonding_period_s(context: Context) -> int:
+    """How long stake unbonds, in seconds."""
+    return context.chain.view(context.chain.escrow.unbonding_period())
+
+
 def unbond(context: Context, text: str) -> Unbonding:
     """Start to take free stake out; what was unbonding already starts its period again.
 
@@ -98,13 +105,15 @@ def unbond(context: Context, text: str) -> Unbonding:
     Raises
     ------
     SettingsError
-        Not an amount, or the owner's key is not on this machine.
+        Not an amount above zero, or the owner's key is not on this machine.
     NotPossible
         There is not so much, or the worker would stake it again.
     """
     owner, token = _owner(context), context.token
     stake = _stake(context)
     amount = stake.free if text == ALL else _amount(context, text)
+    if amount == 0 and text != ALL:
+        raise SettingsError("the amount to unbond must be above zero")
     if not 0 < amount <= stake.free:
         owed = f", late rulings wait for {shown(context, stake.owed)}" if stake.owed else ""
         raise NotPossible(
@@ -122,7 +131,8 @@ def unbond(context: Context, text: str) -> Unbonding:
     num_before = len(context.events_about(owner.address, UnbondStarted))
     receipt = _send(context, owner, call, f"unbond:{token.address}:{num_before}:{amount}")
     event = _event(receipt, UnbondStarted)
-    return Unbonding(event.amount, event.unbonding, event.claimable_at)
+    again = event.unbonding - event.amount
+    return Unbonding(event.amount, event.unbonding, again, event.claimable_at)
 
 
 def claim_unbond(context: Context) -> int:

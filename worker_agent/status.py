@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from client_sdk.chain.chain import Chain
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.money import format_amount
+from client_sdk.protocol.units import format_duration
 from contracts.deployments import DeploymentError, load_deployment
 from contracts.events import Opened, Settled
 from worker_agent.context import load_account
@@ -84,6 +85,7 @@ def read_earnings(settings: WorkerSettings) -> dict[str, str]:
                 segments += 1
         credit = chain.view(chain.escrow.credit_of(token.address, provider))
         stake = chain.view(chain.escrow.stake_of(provider, token.address))
+        period_s = chain.view(chain.escrow.unbonding_period())
 
     def shown(amount: int) -> str:
         return f"{format_amount(amount, token.decimals)} {token.symbol}"
@@ -97,6 +99,7 @@ def read_earnings(settings: WorkerSettings) -> dict[str, str]:
         "staked": shown(stake.total),
         "locked": shown(stake.locked),
         "unbonding": shown(stake.unbonding),
+        "unbonding_period": format_duration(period_s),
     }
 
 

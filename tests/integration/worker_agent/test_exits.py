@@ -56,7 +56,7 @@ class Machine:
         """What a command that goes well says as JSON."""
         done = self.run(*command, "--json")
         assert done.exit_code == 0, done.output
-        return json.loads(done.output)
+        return json.loads(done.stdout)
 
     def refused(self, *command: str, code: int = 1) -> str:
         done = self.run(*command)
@@ -117,9 +117,14 @@ def test_when_a_provider_leaves_then_all_of_its_stake_is_in_its_wallet(machine: 
         told = machine.told("unbond", "40")
         assert (told["amount"], told["unbonding"]) == (str(40 * TUSD), str(unbonding * TUSD))
     assert "at most 20.00 tUSD" in machine.refused("unbond", "20.000001")
+    done = machine.run("unbond", "10")
+    assert done.stderr == "unbonding takes 1h, anew for what is unbonding already\n"
+    assert "\n80.00 tUSD of it was unbonding before: its period started anew\n" in done.stdout
+    assert "above zero" in machine.refused("unbond", "0", code=2)
+    assert machine.told("earnings")["unbonding_period"] == "1h"
     told = machine.told("unbond", "all")
     assert told == {
-        "amount": str(20 * TUSD),
+        "amount": str(10 * TUSD),
         "unbonding": str(STAKE),
         "claimable_at": machine.stake().claimable_at,
     }

@@ -39,6 +39,14 @@ def test_when_a_worker_is_set_up_then_configuration_and_private_keys_are_written
     assert "exists already" in again.output
 
 
+def test_when_a_price_is_none_then_nothing_is_set_up(tmp_path: Path) -> None:
+    folder = tmp_path / "worker"
+    done = RUN.invoke(app, ["init", "--config", str(folder / "worker.json"), "--price", "abc"])
+    assert done.exit_code == 2
+    assert "price_per_hour: 'abc' is not a decimal amount" in done.output
+    assert not folder.exists()
+
+
 def test_when_an_auditor_is_set_up_then_it_needs_no_owner(tmp_path: Path) -> None:
     path = tmp_path / "auditor.json"
     assert RUN.invoke(app, ["init", "--config", str(path), "--role", "auditor"]).exit_code == 0
@@ -74,7 +82,8 @@ def test_when_a_worker_is_drained_then_status_shows_it(config: Path) -> None:
     assert RUN.invoke(app, ["drain", "--config", str(config)]).exit_code == 0
     shown = json.loads(RUN.invoke(app, ["status", "--config", str(config), "--json"]).output)
     assert (shown["draining"], shown["running"], shown["leases"]) == (True, False, [])
-    assert RUN.invoke(app, ["drain", "--undo", "--config", str(config)]).exit_code == 0
+    undone = RUN.invoke(app, ["drain", "--undo", "--config", str(config), "--json"])
+    assert json.loads(undone.output) == {"draining": False}
     with FileLock(load_settings(config).data_dir / "worker.lock"):
         shown = json.loads(RUN.invoke(app, ["status", "--config", str(config), "--json"]).output)
     assert (shown["draining"], shown["running"]) == (False, True)

@@ -91,7 +91,7 @@ def test_when_stake_is_free_then_it_unbonds(
     set_draining(context.journal, True)
     staked(context, StakeView(STAKE, 3 * UNIT, UNIT, 0))
     started = unbond(context, text)
-    assert started == Unbonding(amount, UNIT + amount, chain.now() + UNBONDING_S)
+    assert started == Unbonding(amount, UNIT + amount, UNIT, chain.now() + UNBONDING_S)
     now = chain.state.stakes[OWNER.lower()]
     assert now == StakeView(STAKE, 3 * UNIT, UNIT + amount, started.claimable_at)
 
@@ -118,16 +118,16 @@ def test_when_the_worker_would_stake_it_again_then_it_wants_to_be_drained(
     assert unbond(context, text).amount > 0
 
 
-@pytest.mark.parametrize("text", ["0", "10.000001"])
-def test_when_the_amount_is_none_that_is_free_then_it_is_not_sent(
-    context: Context, text: str
-) -> None:
+def test_when_the_amount_is_none_that_is_free_then_it_is_not_sent(context: Context) -> None:
     set_draining(context.journal, True)
     staked(context, StakeView(STAKE, 0, 0, 0))
     with pytest.raises(NotPossible, match=r"at most 10.00 tUSD .* hold 0.00 tUSD$"):
-        unbond(context, text)
+        unbond(context, "10.000001")
     with pytest.raises(SettingsError):
         unbond(context, "much")
+    for nothing in ("0", "0.00"):
+        with pytest.raises(SettingsError, match="must be above zero"):
+            unbond(context, nothing)
     assert keys(context.owner_sender) == []
 
 
