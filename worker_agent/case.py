@@ -22,6 +22,7 @@ from worker_agent.exchange import AuditView
 from worker_agent.history import Commit, LeaseHistory, read_history, recompute_draw
 from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
 from worker_agent.market import Market
+from worker_agent.ports import ChainPort
 
 #: Least and most block time, in seconds, that is kept for a transaction before a deadline.
 MARGIN_S: Final = (6, 900)
@@ -101,8 +102,14 @@ def check_case(
     RejectedInput
         The market asks for something that the chain does not show.
     """
-    chain = context.chain
-    history = read_history(chain, audit.lease_id, opened_block)
+    history = read_history(context.chain, audit.lease_id, opened_block)
+    return confirm_case(context.chain, market, audit, history, hardware_class)
+
+
+def confirm_case(
+    chain: ChainPort, market: Market, audit: AuditView, history: LeaseHistory, hardware_class: bytes
+) -> Case:
+    """Hold an audit against its lease's history; raises as `check_case` does."""
     commit = history.commit_with_root(audit.commit_root)
     if audit.kind is AuditKind.ARBITRATION:
         _check_challenge(history, audit)

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -22,10 +23,9 @@ from worker_agent.case import (
     MAX_CHECKPOINT_BYTES,
     Case,
     CaseInputs,
-    check_case,
+    confirm_case,
     fetch_case_inputs,
     open_to_challenge,
-    opened_block_hint,
 )
 from worker_agent.context import Context
 from worker_agent.errors import (
@@ -46,6 +46,7 @@ from worker_agent.market import Market
 from worker_agent.refusals import Refusals
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
 from worker_agent.seats import MAX_RUNS, Seats
+from worker_agent.turns import Histories, choose
 
 log = logging.getLogger(__name__)
 _KIND: Final = "audit"
@@ -76,6 +77,7 @@ class Examiner(ABC):
         self.hardware_class = hardware_class
         self.seats = Seats()
         self._refusals = Refusals(context.journal)
+        self._histories = Histories(context.chain)
         self._pool = ThreadPoolExecutor(MAX_RUNS, thread_name_prefix=self.kind.value)
         self._working: dict[str, Future[None]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -95,6 +97,7 @@ class Examiner(ABC):
     def tick(self) -> None:
         """Register, look for cases, and give each one a thread."""
         self.context.sender.maintain()
+        self._histories.forget()
         self._drop_pointless()
         failure: NetworkFailed | None = None
         for market in self.context.markets.values():
@@ -287,27 +290,28 @@ class Examiner(ABC):
         log.info("registered at %s as %s", market.url, self.role)
 
     def _take(self, market: Market) -> None:
-        live = set()
+        live: dict[str, AuditView] = {}
         for row in live_audits(market, "auditor"):
             try:
                 audit = parse_audit(row)
             except RejectedInput as error:
                 self._warn(market.url, str(row)[:64], str(error))
                 continue
-            if audit.kind is not self.kind or audit.state not in LIVE_AUDITS:
-                continue
-            live.add(audit.audit_id)
-            if not self._is_working(audit.audit_id):
-                self._renew(audit.audit_id)
-                self._taken[audit.audit_id] = market, audit
-                self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)
+            if audit.kind is self.kind and audit.state in LIVE_AUDITS:
+                live[audit.audit_id] = audit
+        working = set(filter(self._is_working, live))
+        for audit in choose(live.values(), working, self._taken):
+            self._renew(audit.audit_id)
+            self._taken.pop(audit.audit_id, None)  # it is last from now on
+            self._taken[audit.audit_id] = market, audit
+            self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)
         self._drop_over(market, live)
 
     def _is_working(self, audit_id: str) -> bool:
         working = self._working.get(audit_id)
         return working is not None and not working.done()
 
-    def _drop_over(self, market: Market, live: set[str]) -> None:
+    def _drop_over(self, market: Market, live: Collection[str]) -> None:
         """Drop what is kept of cases for which a market waits no longer."""
         for audit_id, (at, _) in list(self._taken.items()):
             if at is not market or audit_id in live or self._is_working(audit_id):
@@ -351,9 +355,9 @@ class Examiner(ABC):
             if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, audit.segment):
                 self.forget(audit.audit_id)  # paid or closed: it can change nothing any more
                 return
-            hint = opened_block_hint(market, audit.lease_id)
-            case = check_case(self.context, market, audit, hint, self.hardware_class)
-            self.step(market, case)
+            history = self._histories.of(market, audit.lease_id)
+            chain = self.context.chain
+            self.step(market, confirm_case(chain, market, audit, history, self.hardware_class))
         except ReplayCancelled as error:
             log.info("%s: dropped: %s", audit.audit_id, error)
         except SeatTaken as error:

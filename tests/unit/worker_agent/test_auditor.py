@@ -537,7 +537,7 @@ def test_when_nothing_can_be_changed_any_more_then_no_time_is_spent(
     lease.chain.execute(call, lease.terms.operator)
     stepped: list[str] = []
     monkeypatch.setattr(auditor, "step", lambda *_: stepped.append(AUDIT_ID))
-    monkeypatch.setattr("worker_agent.examine.check_case", lambda *_: lease.case())
+    monkeypatch.setattr("worker_agent.examine.confirm_case", lambda *_: lease.case())
     auditor._guarded(auditor.at, lease.view())
     assert stepped == []
 

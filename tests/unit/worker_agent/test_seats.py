@@ -17,7 +17,7 @@ import pytest
 from client_sdk.protocol.states import AuditKind, AuditState
 from tests.fakes import parties
 from tests.fakes.cases import AUDIT_ID, SEGMENTS, Committed, ScriptedArbiter, ScriptedAuditor
-from worker_agent import examine
+from worker_agent import examine, turns
 from worker_agent.case import Case
 from worker_agent.errors import ProviderFault, SeatTaken
 from worker_agent.execution import Control
@@ -71,8 +71,9 @@ def sees(monkeypatch: pytest.MonkeyPatch, cases: dict[str, Case]) -> None:
     rows = [case.audit for case in cases.values()]
     monkeypatch.setattr(examine, "live_audits", lambda *_: rows)
     monkeypatch.setattr(examine, "parse_audit", lambda row: row)
-    monkeypatch.setattr(examine, "opened_block_hint", lambda *_: 0)
-    monkeypatch.setattr(examine, "check_case", lambda _c, _m, audit, *_: cases[audit.audit_id])
+    monkeypatch.setattr(turns, "MOST_OF_LEASE", len(IDS))  # they stand for cases of five leases
+    monkeypatch.setattr(turns, "opened_block_hint", lambda *_: 0)
+    monkeypatch.setattr(examine, "confirm_case", lambda _c, _m, audit, *_: cases[audit.audit_id])
 
 
 def turn(examiner: Examiner) -> None:
