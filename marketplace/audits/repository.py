@@ -69,31 +69,6 @@ async def find(session: AsyncSession, scope: Scope, audit_id: str) -> Audit | No
     return row
 
 
-async def page(
-    session: AsyncSession,
-    scope: Scope,
-    account: str,
-    *,
-    role: str | None,
-    states: Collection[str],
-    after: str | None,
-    limit: int,
-) -> Sequence[Audit]:
-    """Return an account's audits in the order of their ids, oldest first."""
-    query = select(Audit).where(*scope.of(Audit))
-    if role == "auditor":
-        query = query.where(Audit.auditor == account)
-    elif role == "operator":
-        query = query.where(Audit.operator == account)
-    else:
-        query = query.where(or_(Audit.auditor == account, Audit.operator == account))
-    if states:
-        query = query.where(Audit.state.in_(list(states)))
-    if after is not None:
-        query = query.where(Audit.audit_id > after)
-    return (await session.scalars(query.order_by(Audit.audit_id).limit(limit))).all()
-
-
 async def of_leases(
     session: AsyncSession, scope: Scope, lease_ids: Collection[str]
 ) -> Sequence[Audit]:

@@ -11,7 +11,7 @@ from client_sdk.protocol.errors import ProtocolError
 from client_sdk.protocol.messages import AuditorKey, AuditReport, BoundaryOpening
 from client_sdk.protocol.states import AuditKind, AuditState
 from marketplace import models
-from marketplace.audits import registry, repository, service
+from marketplace.audits import pages, registry, repository, service
 from marketplace.audits.schemas import (
     AuditAnswer,
     AuditorAnswer,
@@ -86,17 +86,21 @@ async def audits(
     market: MarketDep,
     role: Literal["auditor", "operator"] | None = None,
     state: Annotated[list[AuditState] | None, Query()] = None,
-    after: Annotated[str | None, Query(max_length=40)] = None,
+    after: Annotated[str | None, Query(pattern=pages.PLACE)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> AuditsAnswer:
-    """Return the audits that the caller was drawn for, or whose work it runs, oldest first."""
+    """Return the audits that the caller was drawn for, or whose work it runs.
+
+    The leases take turns, each with its lowest segment first.
+    """
     states = [s.value for s in state or []]
+    place = pages.Place.parse(after) if after else pages.Place.start(now())
     async with market.database.reading() as session:
-        rows = await repository.page(
-            session, market.scope, caller, role=role, states=states, after=after, limit=limit
+        rows, following = await pages.page(
+            session, market.scope, caller, role=role, states=states, after=place, limit=limit
         )
         answers = [await _answer(session, market, row, caller) for row in rows]
-    return AuditsAnswer(audits=answers, next=rows[-1].audit_id if len(rows) == limit else None)
+    return AuditsAnswer(audits=answers, next=str(following) if following else None)
 
 
 @router.get("/{audit_id}", responses=errors(*_COMMON, AuditUnknown))

@@ -124,7 +124,7 @@ class AuditAnswer(Answer):
 
 
 class AuditsAnswer(Answer):
-    """The caller's audits, oldest first."""
+    """The caller's audits; the leases take turns, each with its lowest segment first."""
 
     audits: list[AuditAnswer]
     next: str | None = Field(description="Pass as `after` for the next page; null at the end.")

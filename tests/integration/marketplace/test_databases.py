@@ -16,10 +16,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
+from client_sdk.protocol.ids import IdKind, new_id
+from client_sdk.protocol.states import AuditKind, AuditState
 from marketplace import schema
 from marketplace.artifacts import repository as artifacts
 from marketplace.artifacts import service
-from marketplace.audits import assignments
+from marketplace.audits import assignments, pages
+from marketplace.audits import repository as audit_rows
 from marketplace.clock import now
 from marketplace.database import Database
 from marketplace.domain.states import OutboxState
@@ -30,8 +33,18 @@ from marketplace.models import Base, Lease
 from marketplace.outbox import repository
 from marketplace.outbox.kinds import ASKED, RELAY_OPEN
 from marketplace.relays import service as relays
+from marketplace.scope import Scope
 from marketplace.settings import Settings
-from tests.support.market import AUDITOR, RENTER, hex32, make_settings, open_world, rent
+from tests.support.market import (
+    ARBITER,
+    AUDITOR,
+    OPERATOR,
+    RENTER,
+    hex32,
+    make_settings,
+    open_world,
+    rent,
+)
 
 
 def _url(kind: str, tmp_path: Path, postgres: Callable[[], str]) -> str:
@@ -268,3 +281,44 @@ async def test_when_audits_are_drawn_then_their_lease_stays_as_it_is_until_they_
             with pytest.raises(DBAPIError, match="could not obtain lock"):
                 async with market.database.writing() as following:
                     await following.execute(select(Lease).with_for_update(nowait=True))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_when_audits_are_listed_then_the_leases_take_turns_on_either_database(
+    kind: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    database, scope = await _created(_url(kind, tmp_path, postgres)), Scope(1, ARBITER.address)
+    moment = now()
+    leases = {hex32(1): range(5, 0, -1), hex32(2): [900]}
+    states = [AuditState.ASSIGNED.value]
+    rows = [
+        {
+            "audit_id": new_id(IdKind.AUDIT),
+            "kind": AuditKind.ARBITRATION,
+            "cause": "cause",
+            "lease_id": lease_id,
+            "operator": OPERATOR.address,
+            "segment": segment,
+            "auditor": ARBITER.address,
+            "draw": {},
+            "state": AuditState.ASSIGNED,
+            "created_at": moment,
+            "updated_at": moment,
+            "expires_at": None,
+        }
+        for lease_id, segments in leases.items()
+        for segment in segments
+    ]
+    async with database.writing() as session:
+        await audit_rows.add(session, scope, rows)
+    seen: list[int] = []
+    place: pages.Place | None = pages.Place.start(moment)
+    async with database.reading() as session:
+        while place is not None:
+            place = pages.Place.parse(str(place))
+            found, place = await pages.page(
+                session, scope, ARBITER.address, role=None, states=states, after=place, limit=2
+            )
+            seen += [row.segment for row in found]
+    assert (set(seen[:2]), seen[2:]) == ({1, 900}, [2, 3, 4, 5])
+    await database.close()

@@ -417,6 +417,48 @@ async def test_when_more_audits_wait_than_fit_in_a_page_then_the_newest_is_reach
         assert seen == sorted(wanted)
 
 
+@pytest.mark.parametrize("account", [AUDITOR, OPERATOR], ids=["auditor", "operator"])
+async def test_when_one_lease_has_many_audits_then_those_of_others_come_before_them(
+    world: World, drawn: Any, account: Any
+) -> None:
+    _, _, first = drawn
+    market = world.market
+    async with market.database.writing() as session:
+        row = await repository.find(session, market.scope, first["audit_id"])
+        assert row is not None
+        names = ("kind", "lease_id", "operator", "auditor", "draw", "state")
+        names += ("created_at", "updated_at", "expires_at")
+        kept = {name: getattr(row, name) for name in names} | {"cause": "cause", "state": "opened"}
+        # Pointed ever lower, as challenges are; and then the first of another lease.
+        segments = [(hex32(70), 50 - n) for n in range(50)] + [(hex32(71), 900)]
+        more = [
+            {**kept, "lease_id": lease_id, "segment": n, "audit_id": new_id(IdKind.AUDIT)}
+            for lease_id, n in segments
+        ]
+        await repository.add(session, market.scope, more)
+    seen: list[tuple[str, int]] = []
+    after = ""
+    while True:
+        page = await world.request(account, "GET", f"/audits?state=opened&limit=7{after}")
+        rows = page.json()["audits"]
+        seen += [(row["lease_id"], row["segment"]) for row in rows]
+        # What ends between two pages moves no other row out of the walk.
+        async with market.database.writing() as session:
+            for done in rows[:3]:
+                state = AuditState.EXPIRED
+                assert await repository.move(session, done["audit_id"], state, now())
+        if page.json()["next"] is None:
+            break
+        after = f"&after={page.json()['next']}"
+    assert set(seen[:2]) == {(hex32(70), 1), (hex32(71), 900)}, "the lowest of each"
+    assert sorted(seen) == sorted(segments), "each once"
+
+
+async def test_when_a_place_is_none_then_it_is_refused(world: World) -> None:
+    answer = await world.request(AUDITOR, "GET", "/audits?after=adt_1")
+    assert answer.status_code == 422
+
+
 async def test_when_inputs_come_with_anything_else_than_an_opening_then_they_are_refused(
     world: World, drawn: Any
 ) -> None:
