@@ -206,7 +206,7 @@ class FakeMarket:
         digest = "0x" + offer.offer_id(self.chain.domain).hex()
         if digest in self.withdrawn:
             return _refuse(409, "offer_ended")
-        if not self.chain.state.listings[offer.listing_id].active:
+        if not self.chain.view(self.chain.escrow.listing_of(offer.listing_id)).active:
             return _refuse(400, "offer_refused")
         self.offers[digest] = body
         return _ok({"digest": digest})
