@@ -74,11 +74,11 @@ def test_when_2000_sequences_are_called_then_model_and_contract_agree(twin: Twin
     check(twin, range(100, 300))
 
 
-def is_noticed(breaks: str, new_anvil: Callable[..., Any]) -> bool:
+def is_noticed(breaks: str, new_anvil: Callable[..., Any], num_seeds: int) -> bool:
     """Whether model and contract part when the contract has this fault."""
     with closing(DevChain(new_anvil(block_time_s=None).port)) as chain:
         try:
-            walk(Twin(chain, faulty_escrow(breaks)), range(20), (Phase.generate,))
+            walk(Twin(chain, faulty_escrow(breaks)), range(num_seeds), (Phase.generate,))
         except AssertionError:
             return True
     return False
@@ -88,10 +88,11 @@ def is_noticed(breaks: str, new_anvil: Callable[..., Any]) -> bool:
 def test_when_the_contract_has_a_fault_then_it_is_noticed(
     breaks: str, new_anvil: Callable[..., Any]
 ) -> None:
-    assert is_noticed(breaks, new_anvil)
+    assert is_noticed(breaks, new_anvil, 20)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     "breaks",
     [
@@ -110,4 +111,4 @@ def test_when_the_contract_has_a_fault_then_it_is_noticed(
 def test_when_the_contract_has_any_fault_then_it_is_noticed(
     breaks: str, new_anvil: Callable[..., Any]
 ) -> None:
-    assert is_noticed(breaks, new_anvil)
+    assert is_noticed(breaks, new_anvil, 200)

@@ -21,6 +21,8 @@ def faulty_escrow(breaks: str) -> Artifact:
     texts = collect_sources([_SOURCE], settings["remappings"])
     place = f"src/{locate(fault, sources(FOLDER))}"
     texts[place] = texts[place].replace(fault.text, fault.replacement)
+    # A fault can add code: as it is shipped, there is hardly room for any.
+    settings["optimizer"]["runs"] = 200
     settings["outputSelection"] = {_SOURCE: {"LeaseEscrow": ["evm.bytecode.object"]}}
     output = solcx.compile_standard(
         {

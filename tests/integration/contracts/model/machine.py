@@ -463,6 +463,7 @@ class Market(RuleBasedStateMachine):
         by_arbiter=rarely(True),
         value=rarely(0, 1),
         demands=st.booleans(),
+        is_followed=st.booleans(),
     )
     def challenge(
         self,
@@ -473,6 +474,7 @@ class Market(RuleBasedStateMachine):
         by_arbiter: bool | None,
         value: int | None,
         demands: bool,
+        is_followed: bool,
     ) -> None:
         terms, segment = self._suspect(which, above, off)
         coins = challenge_bond(terms) if terms.token == NATIVE else 0
@@ -482,7 +484,12 @@ class Market(RuleBasedStateMachine):
         if demands:
             challenge, expected = self.escrow.demand_data, self.model.demand_data
         call = challenge(terms.abi_tuple(), segment, coins)
-        self.do(sender, call, expected, terms, segment, coins)
+        if self.do(sender, call, expected, terms, segment, coins) and is_followed:
+            # Somebody else points lower: a ruling has two bonds to give back.
+            paid = self.model.state.leases[terms.lease_id(self.twin.domain)].paid
+            lower = paid + above % max(1, segment - paid)
+            call = self.escrow.challenge(terms.abi_tuple(), lower, coins)
+            self.do(self.of("owner"), call, self.model.challenge, terms, lower, coins)
 
     @step(
         5,
@@ -533,17 +540,18 @@ class Market(RuleBasedStateMachine):
         which=WHICH,
         fraud=st.booleans(),
         above=SEGMENT,
-        off=rarely(-1, 1, 9),
+        off=st.sampled_from((*[None] * 8, -1, -1, 1, 9)),
         caller=SOMEBODY_ELSE,
     )
     def rule_dispute(
         self, which: int, fraud: bool, above: int, off: int | None, caller: str | None
     ) -> None:
-        lease = self.pick(which, is_disputed)
+        lease = self.pick(which, lambda x: is_disputed(x) and (x.paid or which % 2))
         segment = lease.dispute.lowest_segment if lease.dispute else lease.paid
         if fraud:
             segment = lease.paid + above % max(1, lease.pending - lease.paid)
-        segment = max(0, segment + (off or 0))
+        # Just below what can be ruled on lies what is paid.
+        segment = max(0, lease.paid - 1 if off == -1 else segment + (off or 0))
         sender = self.of(caller) if caller else lease.terms.arbiter
         call = self.escrow.rule(lease.terms.abi_tuple(), fraud, segment)
         self.do(sender, call, self.model.rule, lease.terms, fraud, segment)
