@@ -134,11 +134,9 @@ class Seats:
         return (one.after is None or one.after.done()) and self._has_room(one.sitter)
 
     def _has_room(self, sitter: _Sitter) -> bool:
+        if self._taken.total() >= MAX_RUNS:
+            return False
         if not sitter.is_long:
-            return self._taken.total() < MAX_RUNS
+            return True
         num_long = sum(number for one, number in self._taken.items() if one.is_long)
-        return (
-            self._taken.total() < MAX_RUNS
-            and num_long < MAX_LONG
-            and self._taken[sitter] < MAX_OF_PAIR
-        )
+        return num_long < MAX_LONG and self._taken[sitter] < MAX_OF_PAIR
