@@ -3,9 +3,11 @@ pragma solidity 0.8.37;
 
 import {IEscrowTypes} from "../src/interfaces/IEscrowTypes.sol";
 import {ConsentTest} from "./utils/ConsentTest.sol";
+import {GasRecord} from "./utils/GasRecord.sol";
+import {IOwnable} from "./utils/Interfaces.sol";
 import {vm} from "./utils/Vm.sol";
 
-/// @notice Gas of the main calls, each its own transaction, with its base cost and call data.
+/// @notice Gas of every verb, each call its own transaction, with its base cost and call data.
 /// "steady" is what a market in use pays: its parties have credits, and the slots are not new.
 /// The figures are kept in `snapshots/GasTest.json`, and a change of any of them fails the test;
 /// `npm run gas` prints and rewrites them. Their limits are in tests/bench/escrow_gas.py.
@@ -13,9 +15,7 @@ import {vm} from "./utils/Vm.sol";
 /// forge-config: lite.isolate = true
 /// forge-config: ci.isolate = true
 /// forge-config: soak.isolate = true
-contract GasTest is ConsentTest {
-    event GasUsed(string name, uint256 gas);
-
+contract GasTest is ConsentTest, GasRecord {
     function test_gas_listing() external {
         vm.prank(PROVIDER);
         bytes32 id = escrow.list(CLASS, address(token), 1, operator, new bytes(1024));
@@ -24,11 +24,62 @@ contract GasTest is ConsentTest {
         escrow.reprice(id, 2);
         _measure("reprice");
         vm.prank(PROVIDER);
+        escrow.setOperator(id, OTHER);
+        _measure("setOperator");
+        vm.prank(PROVIDER);
+        escrow.setCapacity(id, 2);
+        _measure("setCapacity");
+        vm.prank(PROVIDER);
+        escrow.cancelNonces(id, 0, 1);
+        _measure("cancelNonces, first of its 256");
+        vm.prank(PROVIDER);
+        escrow.cancelNonces(id, 0, 2);
+        _measure("cancelNonces, steady");
+        vm.prank(PROVIDER);
+        escrow.delist(id);
+        _measure("delist");
+    }
+
+    function test_gas_stake() external {
+        vm.prank(PROVIDER);
         escrow.stake(address(token), 1);
         _measure("stake, steady");
         vm.prank(PROVIDER);
         escrow.unbond(address(token), 1);
         _measure("unbond");
+        vm.warp(START + UNBONDING);
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        _measure("claimUnbond, first credit");
+    }
+
+    function test_gas_owner() external {
+        _warmCredits();
+        vm.prank(OWNER);
+        escrow.setTreasury(OTHER);
+        _measure("setTreasury, shares of a token have accrued");
+        vm.prank(OWNER);
+        escrow.setAuditPool(OTHER);
+        _measure("setAuditPool, nothing has accrued");
+        vm.prank(OWNER);
+        escrow.setFee(1);
+        _measure("setFee");
+        vm.prank(OWNER);
+        escrow.pause();
+        _measure("pause");
+        vm.prank(OWNER);
+        escrow.unpause();
+        _measure("unpause");
+        IOwnable owned = IOwnable(address(escrow));
+        vm.prank(OWNER);
+        owned.transferOwnership(OTHER);
+        _measure("transferOwnership");
+        vm.prank(OTHER);
+        owned.acceptOwnership();
+        _measure("acceptOwnership");
+        vm.prank(OTHER);
+        owned.renounceOwnership();
+        _measure("renounceOwnership");
     }
 
     function test_gas_lease() external {
@@ -64,6 +115,9 @@ contract GasTest is ConsentTest {
         _measure("close with refund by a stranger, steady");
         escrow.collect(address(token));
         _measure("collect");
+        vm.prank(renter);
+        escrow.withdraw(address(token), OTHER, 1);
+        _measure("withdraw of a part");
     }
 
     function test_gas_coin() external {
@@ -131,6 +185,22 @@ contract GasTest is ConsentTest {
             _send(STRANGER, _openForCall(terms, _sign(terms), order, consent));
             _measure(i == 1 ? "openFor, first of the order" : "openFor, steady");
         }
+        vm.prank(renter);
+        escrow.revokeOrder(order, "");
+        _measure("revokeOrder, of an order in use");
+    }
+
+    function test_gas_consents() external {
+        _warmCredits();
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(4);
+        IEscrowTypes.Source source = IEscrowTypes.Source.Credit;
+        bytes memory consent = _signature(RENTER_KEY, _challengeDigest(leaseId, 3, source));
+        _send(STRANGER, _challengeFromCall(terms, 3, source, renter, consent));
+        _measure("challengeFrom credit, with consent");
+        consent = _signature(RENTER_KEY, escrow.stopDigest(leaseId));
+        vm.prank(STRANGER);
+        escrow.stopFor(terms, consent);
+        _measure("stopFor, while disputed");
     }
 
     function test_gas_settleMany() external {
@@ -308,10 +378,5 @@ contract GasTest is ConsentTest {
     function _settleAll(IEscrowTypes.Terms[] memory all) private {
         vm.warp(START + 100 + WINDOW);
         vm.assertEq(escrow.settleMany(all), all.length, "settled");
-    }
-
-    function _measure(string memory name) private returns (uint256 gas) {
-        gas = vm.snapshotGasLastCall(name);
-        emit GasUsed(name, gas);
     }
 }

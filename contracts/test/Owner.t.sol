@@ -19,7 +19,8 @@ import {Vm, vm} from "./utils/Vm.sol";
 // pause
 // └── it should stop open and list, and none of the ways out
 // ownership
-// └── it should move in two steps
+// ├── it should move in two steps
+// └── given up while paused: it should keep openings stopped, and every way out open
 contract OwnerTest is EscrowTest {
     function test_constructor_whenAValueBreaksARule_reverts() external {
         address[] memory tokens = new address[](1);
@@ -251,6 +252,36 @@ contract OwnerTest is EscrowTest {
         vm.prank(OTHER);
         _ownable().acceptOwnership();
         vm.assertEq(_ownable().owner(), OTHER, "owner after");
+    }
+
+    function test_renounceOwnership_givenPause_leavesTheWaysOut() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        bytes memory signature = _sign(terms);
+        vm.prank(OWNER);
+        escrow.pause();
+        vm.expectRevert(
+            abi.encodeWithSelector(IOwnable.OwnableUnauthorizedAccount.selector, OTHER)
+        );
+        vm.prank(OTHER);
+        _ownable().renounceOwnership();
+        vm.prank(OWNER);
+        _ownable().renounceOwnership();
+        vm.assertEq(_ownable().owner(), address(0), "owner");
+        vm.expectRevert(
+            abi.encodeWithSelector(IOwnable.OwnableUnauthorizedAccount.selector, OWNER)
+        );
+        vm.prank(OWNER);
+        escrow.unpause();
+        vm.expectRevert(abi.encodeWithSelector(IOwnable.EnforcedPause.selector));
+        vm.prank(renter);
+        escrow.open(terms, signature);
+        vm.prank(PROVIDER);
+        escrow.unbond(address(token), STAKE);
+        vm.warp(START + UNBONDING);
+        vm.prank(PROVIDER);
+        escrow.claimUnbond(address(token));
+        escrow.withdrawTo(address(token), PROVIDER);
+        vm.assertEq(token.balanceOf(address(escrow)), 0, "left in the escrow");
     }
 
     // ------------------------------------------------------------------------------------- tools

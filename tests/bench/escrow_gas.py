@@ -1,4 +1,4 @@
-"""Gas of the escrow's main calls against their limits, and beside other escrows.
+"""Gas of the escrow's calls against their limits, and beside other escrows.
 
 Nothing is measured here: forge did (``npm run gas``), and fails when a figure changes.
 Ours are whole transactions, with call data and the 21,000 that each costs. What others published,
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-SNAPSHOT: Final = ROOT / "contracts" / "snapshots" / "GasTest.json"
+SNAPSHOTS: Final = ROOT / "contracts" / "snapshots"
 DOCS: Final = ROOT / "docs" / "escrow"
 BASE: Final = 21_000
 COIN_DOLLARS: Final = 3_000
@@ -136,10 +136,15 @@ STEPS: Final = (
 )
 
 
-def recorded() -> dict[str, int]:
-    """Figures of the snapshot, by their names."""
-    figures: dict[str, str] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+def snapshot(name: str) -> dict[str, int]:
+    """Figures that the tests of one contract wrote, by their names."""
+    figures: dict[str, str] = json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))
     return {name: int(gas) for name, gas in figures.items()}
+
+
+def recorded() -> dict[str, int]:
+    """All figures, by their names: those of the escrow, then those of registry and quorum."""
+    return snapshot("GasTest") | snapshot("RegistryGasTest")
 
 
 def everything(figures: Mapping[str, int]) -> str:

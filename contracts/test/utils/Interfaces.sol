@@ -66,5 +66,6 @@ interface IOwnable {
     function pendingOwner() external view returns (address);
     function transferOwnership(address newOwner) external;
     function acceptOwnership() external;
+    function renounceOwnership() external;
     function paused() external view returns (bool);
 }

@@ -85,6 +85,19 @@ def test_when_gas_was_recorded_then_the_page_of_the_verb_has_a_row_of_it() -> No
     assert not [name for name, text in pages.items() if re.search(r"Gas: .*\d,\d{3}", text)]
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "contracts"),
+    [("GasTest", {"LeaseEscrow"}), ("RegistryGasTest", {"AuditorRegistry", "ArbiterQuorum"})],
+)
+def test_when_a_contract_has_a_verb_then_its_gas_is_recorded(
+    snapshot: str, contracts: set[str]
+) -> None:
+    verbs = set().union(*(names(load_artifact(name).abi, "function") for name in contracts))
+    recorded = {re.split(r"\W", name)[0] for name in escrow_gas.snapshot(snapshot)}
+    # Nobody calls `slash`: `slashAuditor` does.
+    assert sorted(verbs - recorded - {"slash"}) == []
+
+
 def test_when_gas_changes_then_its_figure_and_its_costs_do() -> None:
     page = "| `stop` | 1 |\n| `stop` | 1 | 0.1 | 0.1 |\n| unrecorded | 1 |\n"
     assert escrow_gas.with_figures(page, {"stop": 36_614}) == (
