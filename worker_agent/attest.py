@@ -152,8 +152,7 @@ def _list(context: Context, document: MachineDocument) -> bytes:
     if owner is None:
         raise SettingsError(
             f"this machine (machineHash {to_hex(document.machine_hash())}) is not listed by "
-            f"{context.provider}: run `gridlease worker init --list` where the owner's key is, "
-            "or set owner_key_file"
+            f"{context.provider}: set owner_key_file, and the worker lists it when it starts"
         )
     settings, decimals = context.settings, context.token.decimals
     quoted = parse_amount(settings.price_per_hour, decimals)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client_sdk.protocol.terms import Terms
-from contracts.bindings import Call, LeaseEscrow
+from contracts.bindings import LeaseEscrow
 from marketplace.context import Market
 from marketplace.leases import repository
 from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
@@ -35,18 +35,19 @@ def handlers(market: Market, relay: Relay) -> dict[str, Handler]:
             return Done({"refused": "the chain took the lease back"})
         terms = Terms.from_json(dict(row.terms)).abi_tuple()
         state = f"{row.lease_id}:{row.paid_segments}:{row.pending_segments}"
-        call: Call
-        if kind == RELAY_SETTLE:
-            call = escrow.settle(terms)
-        elif kind == RELAY_TIMEOUT:
-            call = escrow.timeout_dispute(terms)
-        elif voucher is not None and voucher.segments > row.paid_segments:
+        if kind == RELAY_CLOSE and voucher is not None and voucher.segments > row.paid_segments:
             # What the renter signed for is paid before the rest is refunded.
             signature = bytes.fromhex(voucher.signature[2:])
             call = escrow.settle_voucher(terms, voucher.segments, signature)
-            return await relay.send(call, f"voucher:{state}:{voucher.segments}")
-        else:
-            call = escrow.close(terms)
-        return await relay.send(call, f"{kind}:{state}")
+            paid = await relay.send(call, f"voucher:{state}:{voucher.segments}")
+            # A wallet that is a contract can disown what it signed. The lease ends all the same.
+            if not (isinstance(paid, Done) and "refused" in paid.result):
+                return paid
+        calls = {
+            RELAY_SETTLE: escrow.settle,
+            RELAY_CLOSE: escrow.close,
+            RELAY_TIMEOUT: escrow.timeout_dispute,
+        }
+        return await relay.send(calls[kind](terms), f"{kind}:{state}")
 
     return {RELAY_SETTLE: settle, RELAY_CLOSE: close, RELAY_TIMEOUT: end_dispute}

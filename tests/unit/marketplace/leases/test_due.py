@@ -71,18 +71,20 @@ async def test_when_more_is_committed_later_then_it_is_settled_again(world: Worl
 
 
 class Relay:
-    """Keeps what it is asked to send."""
+    """Keeps what it is asked to send; the chain refuses what it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: str) -> None:
         self.sent: list[tuple[str, str]] = []
+        self._refused = refused
 
     async def send(self, call: Call, key: str) -> Outcome:
-        self.sent.append((call.name.partition(".")[2], key))
-        return Done()
+        name = call.name.partition(".")[2]
+        self.sent.append((name, key))
+        return Done({"refused": "SignatureInvalid"} if name == self._refused else {})
 
 
-async def send(world: World, rented: Rented, kind: str) -> list[tuple[str, str]]:
-    relay = Relay()
+async def send(world: World, rented: Rented, kind: str, refused: str = "") -> list[tuple[str, str]]:
+    relay = Relay(refused)
     given: Any = relay
     outcome = await tasks.handlers(world.market, given)[kind]({"lease_id": rented.lease_id})
     assert isinstance(outcome, Done)
@@ -108,6 +110,8 @@ async def test_when_the_renter_signed_for_more_then_it_is_claimed_before_the_res
     assert (await world.request(RENTER, "POST", path, json=body)).status_code == 200
     key = f"voucher:{rented.lease_id}:0:0:4"
     assert await send(world, rented, RELAY_CLOSE) == [("settleVoucher", key)]
+    disowned = await send(world, rented, RELAY_CLOSE, refused="settleVoucher")
+    assert [name for name, _ in disowned] == ["settleVoucher", "close"]
     settled = {"to_provider": "1", "to_treasury": "0", "to_audit_pool": "0"}
     await world.apply(world.event("Settled", lease_id=rented.lease_id, paid_segments=4, **settled))
     ((name, _),) = await send(world, rented, RELAY_CLOSE)
