@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from eth_account.signers.local import LocalAccount
 
@@ -27,7 +29,7 @@ from client_sdk.protocol.messages import Progress
 from client_sdk.protocol.places import artifact_place
 from client_sdk.protocol.records import SegmentRecord
 from client_sdk.protocol.trace_document import TraceDocument
-from worker_agent.errors import MarketRefused
+from worker_agent.errors import MarketRefused, ProviderFault
 from worker_agent.frames import post_frames
 from worker_agent.journal import Journal
 from worker_agent.market import Market
@@ -39,6 +41,7 @@ from worker_agent.vouchers import refresh_voucher
 
 log = logging.getLogger(__name__)
 _KIND: Final = "delivery"
+_DROPPED: Final = "the lease was started over or closed while this was delivered"
 
 
 class Deliverer:
@@ -77,6 +80,8 @@ class Deliverer:
         self._patience_s = patience_s
         self._progress: dict[str, int] = {}
         self._skipped: set[str] = set()
+        self._lock = threading.Lock()
+        self._item_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def store(self, lease_id: str) -> LeaseStore:
         """Files of a lease."""
@@ -145,16 +150,14 @@ class Deliverer:
         """Deliver the checkpoint at the end of a segment to its market now, unless it has it there.
 
         Returns its address.
+
+        Raises
+        ------
+        ProviderFault
+            The lease was started over or closed meanwhile.
         """
         self._want(record, "checkpoint", segment)
-        key = _key(record, "checkpoint", segment)
-        item = self._journal.get(_KIND, key)
-        assert item is not None
-        if not (item["done"] and market.has_artifact(item["address"])):
-            self._deliver_item(record, item, market)
-            item = self._journal.get(_KIND, key)
-            assert item is not None
-        return str(item["address"])
+        return self._deliver_item(record, "checkpoint", segment, market)
 
     def _deliver(self, record: LeaseRecord) -> None:
         market = self._markets.get(record.market)
@@ -167,7 +170,7 @@ class Deliverer:
             refresh_voucher(market, self._leases, record, self._domain)
         for item in self._items(record):
             if not item["done"]:
-                self._deliver_item(record, item, market)
+                self._deliver_item(record, item["kind"], item["segment"], market)
         if record.delivered and not record.ending_posted:
             self._post_ending(record, market)
 
@@ -198,11 +201,31 @@ class Deliverer:
 
     def _want(self, record: LeaseRecord, kind: str, segment: int | None) -> None:
         key = _key(record, kind, segment)
-        if self._journal.get(_KIND, key) is None:
-            item = {"kind": kind, "segment": segment, "address": None, "size": 0, "done": False}
-            self._journal.put(_KIND, key, item)
+        item = {"kind": kind, "segment": segment, "address": None, "size": 0, "done": False}
+        with self._journal.transaction():
+            if self._journal.get(_KIND, key) is None:
+                self._journal.put(_KIND, key, item)
 
-    def _deliver_item(self, record: LeaseRecord, item: dict[str, Any], market: Market) -> None:
+    def _deliver_item(
+        self, record: LeaseRecord, kind: str, segment: int | None, market: Market
+    ) -> str:
+        """Bring one artifact to its market, unless it has it there; returns its address.
+
+        The loops of deliveries and of audits may want the same one at once, and share its files:
+        one of them brings it, and the other waits for that.
+        """
+        key = _key(record, kind, segment)
+        with self._lock:
+            item_lock = self._item_locks.setdefault(key, threading.Lock())
+        with item_lock:
+            item = self._journal.get(_KIND, key)
+            if item is None:
+                raise ProviderFault(_DROPPED)
+            if not (item["done"] and market.has_artifact(item["address"])):
+                item = self._bring(record, item, market)
+            return str(item["address"])
+
+    def _bring(self, record: LeaseRecord, item: dict[str, Any], market: Market) -> dict[str, Any]:
         kind, segment = str(item["kind"]), item["segment"]
         key = _key(record, kind, segment)
         path = self.store(record.lease_id).upload / (
@@ -210,8 +233,7 @@ class Deliverer:
         )
         if item["address"] is None or not path.is_file():
             address = self._encrypt(record, kind, segment, path)
-            item = {**item, "address": address, "size": path.stat().st_size}
-            self._journal.put(_KIND, key, item)
+            item = self._change(key, item, address=address, size=path.stat().st_size)
         market.put_artifact(str(item["address"]), path)
         announced = {
             "kind": kind,
@@ -221,8 +243,19 @@ class Deliverer:
             "size": item["size"],
         }
         market.post(f"/v1/leases/0x{record.lease_id}/artifacts", {"artifacts": [announced]})
-        self._journal.put(_KIND, key, {**item, "done": True})
+        item = self._change(key, item, done=True)
         path.unlink(missing_ok=True)
+        return item
+
+    def _change(self, key: str, item: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """Journal a change, unless the lease was started over meanwhile: a row made since then
+        must not name the void attempt's artifact."""
+        changed = {**item, **changes}
+        with self._journal.transaction():
+            if self._journal.get(_KIND, key) != item:
+                raise ProviderFault(_DROPPED)
+            self._journal.put(_KIND, key, changed)
+        return changed
 
     def _encrypt(self, record: LeaseRecord, kind: str, segment: int | None, path: Path) -> str:
         """Write the ciphertext of one artifact; returns its address."""
