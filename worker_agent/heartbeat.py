@@ -82,7 +82,7 @@ class Heartbeat:
     def _fresh_offer(self) -> tuple[Offer, str]:
         settings, now = self._context.settings, self._context.chain.now()
         known = self._context.journal.get(_KIND, _CURRENT)
-        if known is not None:
+        if known is not None and not known.get("withdrawn"):
             offer = Offer.from_json(known["offer"])
             young = now < offer.expires_at - settings.offer_lifetime_s // 2
             if young and offer.issued_at <= now + 5 and self._same(offer):
@@ -124,11 +124,16 @@ class Heartbeat:
         )
 
     def _withdraw(self) -> None:
-        """Take the kept offer down and drop it: a market takes what was withdrawn never again."""
-        offer = find_offer(self._context.journal)
-        if offer is None:
+        """Take the kept offer down and, once all markets have ended it, drop it."""
+        journal = self._context.journal
+        known = journal.get(_KIND, _CURRENT)
+        if known is None:
             return
-        digest = to_hex(offer.offer_id(self._context.chain.domain))
+        if not known.get("withdrawn"):
+            # Those that end it now take it never again: a drain that is undone while other markets
+            # are away must not bring it back.
+            journal.put(_KIND, _CURRENT, {**known, "withdrawn": True})
+        digest = to_hex(Offer.from_json(known["offer"]).offer_id(self._context.chain.domain))
         failure: NetworkFailed | None = None
         for url, market in self._context.markets.items():
             try:
@@ -139,8 +144,7 @@ class Heartbeat:
                     failure = error  # else it was never published there
         if failure is not None:
             raise failure
-        self._posted.clear()
-        self._context.journal.remove(_KIND, _CURRENT)
+        journal.remove(_KIND, _CURRENT)
 
 
 def find_offer(journal: Journal, digest: bytes = ZERO_HASH) -> Offer | None:

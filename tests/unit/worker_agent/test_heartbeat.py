@@ -10,6 +10,7 @@ import pytest
 from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.offers import Offer
 from tests.fakes import parties
+from tests.fakes.market import FakeMarket
 from worker_agent.draining import set_draining
 from worker_agent.errors import MarketRefused, NetworkFailed
 from worker_agent.exits import delist
@@ -32,6 +33,18 @@ def undo(world: Any) -> Offer:
 
 def digests(world: Any) -> list[str]:
     return list(world.market.offers)
+
+
+def second_market(world: Any) -> tuple[FakeMarket, Callable[[], Callable[[], None]]]:
+    """One more market, and how the provider, after a restart too, gets to know it."""
+    market = FakeMarket(world.chain, url="http://second.test")
+    connection = market.connect(parties.OPERATOR.address)
+
+    def join() -> Callable[[], None]:
+        world.provider.context.markets[market.url] = connection
+        return world.provider.heartbeat.tick
+
+    return market, join
 
 
 def test_when_a_drain_is_undone_then_a_fresh_offer_is_published_at_once(world: Any) -> None:
@@ -90,13 +103,7 @@ def test_when_a_market_says_that_the_offer_is_over_then_the_next_one_is_fresh(wo
 def test_when_a_market_is_away_then_the_offer_is_withdrawn_once_it_is_back_even_after_a_restart(
     world: Any,
 ) -> None:
-    second = type(world.market)(world.chain, url="http://second.test")
-    connect = second.connect(parties.OPERATOR.address)
-
-    def join() -> Callable[[], None]:
-        world.provider.context.markets[second.url] = connect
-        return world.provider.heartbeat.tick
-
+    second, join = second_market(world)
     tick = join()
     tick()
     assert second.offers.keys() == world.market.offers.keys()
@@ -109,6 +116,27 @@ def test_when_a_market_is_away_then_the_offer_is_withdrawn_once_it_is_back_even_
     world.restart()
     join()()
     assert world.market.offers == {}
+
+
+def test_when_a_drain_is_undone_while_a_market_is_away_then_the_others_get_a_fresh_offer_at_once(
+    world: Any,
+) -> None:
+    second, join = second_market(world)
+    tick = join()
+    tick()
+    (old,) = second.offers
+    world.market.away = True
+    set_draining(world.provider.context.journal, True)
+    with pytest.raises(NetworkFailed):
+        tick()
+    set_draining(world.provider.context.journal, False)
+    with pytest.raises(NetworkFailed):
+        tick()
+    (new,) = second.offers
+    assert new != old
+    world.market.away = False
+    tick()
+    assert new in digests(world)
 
 
 def test_when_an_offer_was_never_published_at_a_market_then_draining_is_no_error(
