@@ -44,7 +44,8 @@ DEFAULT_FEE_CAP_WEI: Final = 500 * 10**9
 LOCK_TIMEOUT_S: Final = 60.0
 SETTLE_TIMEOUT_S: Final = 60.0
 """How long a call that is refused now waits for the account's earlier calls, which may mend it (an
-approval before an opening), and a retry for its own last attempt to be over for good."""
+approval before an opening), and a retry for its own last attempt to be over for good; a sender may
+be told another time."""
 
 _OVER: Final = (TxState.REVERTED, TxState.CANCELLED)
 
@@ -64,6 +65,8 @@ class Sender:
         Cap in wei per gas; a node that asks for more is not obeyed.
     poll_s:
         Pause between looks while waiting, in seconds.
+    settle_timeout_s:
+        How long `submit` waits for earlier calls when one is refused, in seconds.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Sender:
         bump_after_s: float = 30.0,
         max_fee_per_gas: int = DEFAULT_FEE_CAP_WEI,
         poll_s: float = 0.3,
+        settle_timeout_s: float = SETTLE_TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._chain = chain
@@ -85,6 +89,7 @@ class Sender:
         self._bump_after_s = bump_after_s
         self._fee_cap = max_fee_per_gas
         self._poll_s = poll_s
+        self._settle_timeout_s = settle_timeout_s
         self._sleep = sleep
         self._thread_lock = threading.RLock()
         self._file_lock = FileLock(f"{journal_path}.lock", timeout=LOCK_TIMEOUT_S, mode=0o600)
@@ -134,7 +139,7 @@ class Sender:
             earlier attempt was mined and refused.
         InsufficientFunds, FeeTooHigh, KeyConflict, TransactionCancelled, ChainUnreachable
         """
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        deadline = time.monotonic() + self._settle_timeout_s
         while True:
             with self._locked() as (journal, reconciler):
                 reconciler.run()

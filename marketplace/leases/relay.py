@@ -111,6 +111,11 @@ def due(lease: LeaseFacts) -> list[DueCall]:
     return [_due_call(lease, RELAY_CLOSE, mature)]  # nobody can close over an open window
 
 
+def is_due(lease: LeaseFacts, kind: str, head_at: datetime) -> bool:
+    """Tell whether a lease waits for a call of this kind when the chain's clock stands so."""
+    return any(call.kind == kind and call.at <= head_at for call in due(lease))
+
+
 def _due_call(lease: LeaseFacts, kind: str, at: datetime) -> DueCall:
     state = f"{lease.lease_id}:{lease.paid_segments}:{lease.pending_segments}"
     key = f"{kind}:{state}:{int(at.timestamp())}"

@@ -100,6 +100,9 @@ class Relay:
                 account,
                 folder / f"sender-{account.address.lower()}.db",
                 confirmations=self._market.settings.confirmations,
+                # None of these calls builds on another one, and each is done in a thread that
+                # everybody waits for.
+                settle_timeout_s=0,
             )
         return self._sender
 

@@ -31,6 +31,8 @@ class Claimed:
     payload: dict[str, Any]
     num_tries: int
     created_at: datetime
+    result: dict[str, Any]
+    """What earlier tries came to, such as the transactions that they sent."""
     lock_token: str
 
 
@@ -187,13 +189,14 @@ async def claim(
             OutboxItem.payload,
             OutboxItem.num_tries,
             OutboxItem.created_at,
+            OutboxItem.result,
         )
     )
     row = result.one_or_none()
     if row is None:
         return None
-    kind, key, payload, num_tries, created_at = row
-    return Claimed(item_id, kind, key, payload, num_tries, created_at, token)
+    kind, key, payload, num_tries, created_at, so_far = row
+    return Claimed(item_id, kind, key, payload, num_tries, created_at, so_far or {}, token)
 
 
 async def end(

@@ -111,7 +111,9 @@ async def _write_back(
     moment = now()
     async with market.database.writing() as session:
         if isinstance(outcome, Done):
-            await repository.end(session, claimed, moment, OutboxState.DONE, result=outcome.result)
+            # A transaction that an earlier try sent stays named, and counted, whatever came of it.
+            result = {**claimed.result, **outcome.result}
+            await repository.end(session, claimed, moment, OutboxState.DONE, result=result)
         elif isinstance(outcome, GivenUp):
             await repository.end(session, claimed, moment, OutboxState.FAILED, error=outcome.error)
         else:

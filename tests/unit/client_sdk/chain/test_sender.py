@@ -169,10 +169,9 @@ def test_when_an_ending_is_not_final_then_a_retry_waits_for_it(node: Any, new_se
 
 
 def test_when_a_retry_waits_too_long_then_it_is_told_why(
-    new_sender: Any, monkeypatch: pytest.MonkeyPatch
+    new_sender: Any,
 ) -> None:
-    monkeypatch.setattr(sender_module, "SETTLE_TIMEOUT_S", -1.0)
-    sender = new_sender()
+    sender = new_sender(settle_timeout_s=0)
     sender.submit(call("a"), "a")
     sender.cancel("a")
     with pytest.raises(TransactionCancelled):
@@ -213,6 +212,18 @@ def test_when_an_earlier_call_waits_then_a_refused_one_waits_for_it(
     sender.submit(call("approve"), "approve")
     node.refuse[b"open"] = revert_data("AmountMissing")
     assert sender.send(call("open"), "open").succeeded
+
+
+def test_when_calls_do_not_build_on_each_other_then_a_refused_one_waits_for_none(
+    node: Any, new_sender: Any
+) -> None:
+    pauses: list[float] = []
+    sender = new_sender(settle_timeout_s=0, sleep=pauses.append)
+    sender.submit(call("other"), "other")
+    node.refuse[b"settle"] = revert_data("AmountMissing")
+    with pytest.raises(CallReverted):
+        sender.submit(call("settle"), "settle")
+    assert pauses == []
 
 
 def test_when_funds_or_fees_do_not_fit_then_nothing_is_signed(node: Any, new_sender: Any) -> None:

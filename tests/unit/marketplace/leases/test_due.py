@@ -19,22 +19,36 @@ from marketplace.leases.relay import due, order_due
 from marketplace.models import OutboxItem
 from marketplace.outbox.kinds import RELAY_CLOSE, RELAY_SETTLE, RELAY_TIMEOUT
 from marketplace.outbox.service import Done, Outcome
-from tests.support.market import RENTER, Rented, World, open_world, rent
+from tests.support.market import RENTER, Rented, World, hex32, open_world, rent
 
 
 async def ordered(world: World, head_after_s: float) -> list[str]:
     """Kinds of what is ordered when the chain's clock stands so long after the opening."""
+    (lease,) = (await world.client.get("/v1/leases")).json()["leases"]
+    await set_clock(world, lease["lease_id"], head_after_s)
     async with world.market.database.writing() as session:
-        (lease,) = (await world.client.get("/v1/leases")).json()["leases"]
-        facts = await chain_rows.lease(session, world.market.scope, lease["lease_id"])
-        assert facts is not None
-        head_at = facts.opened_at + timedelta(seconds=head_after_s)
-        start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
-        await chain_rows.create_cursor(session, world.market.scope, start)
-        await chain_rows.move_cursor(session, world.market.scope, 0, start)
         await order_due(session, world.market, now())
         found = await session.scalars(select(OutboxItem.kind))
         return [kind for kind in found if kind.startswith("relay.")]
+
+
+async def set_clock(world: World, lease_id: str, after_s: float) -> None:
+    """Let the chain's clock stand so long after the opening."""
+    head_at = (await world.lease_facts(lease_id)).opened_at + timedelta(seconds=after_s)
+    async with world.market.database.writing() as session:
+        start = {"next_block": 0, "head_block": 0, "head_at": head_at, "confirmed_block": 0}
+        await chain_rows.create_cursor(session, world.market.scope, start)
+        await chain_rows.move_cursor(session, world.market.scope, 0, start)
+
+
+async def commit(world: World, rented: Rented, up_to: int) -> None:
+    values = {"up_to": up_to, "trace_root": hex32(7), "root": hex32(8)}
+    await world.apply(world.event("Committed", lease_id=rented.lease_id, **values))
+
+
+async def challenge(world: World, rented: Rented) -> None:
+    values = {"challenger": RENTER.address.lower(), "segment": 2, "bond": "5"}
+    await world.apply(world.event("Challenged", lease_id=rented.lease_id, **values))
 
 
 async def test_when_the_chains_clock_is_behind_then_it_decides_and_not_ours(
@@ -77,7 +91,8 @@ class Relay:
         self.sent: list[tuple[str, str]] = []
         self._refused = refused
 
-    async def send(self, call: Call, key: str) -> Outcome:
+    async def send(self, call: Call, key: str, *, try_first: bool) -> Outcome:
+        assert try_first, "a refusal holds up nobody"
         name = call.name.partition(".")[2]
         self.sent.append((name, key))
         return Done({"refused": "SignatureInvalid"} if name == self._refused else {})
@@ -88,16 +103,53 @@ async def send(world: World, rented: Rented, kind: str, refused: str = "") -> li
     given: Any = relay
     outcome = await tasks.handlers(world.market, given)[kind]({"lease_id": rented.lease_id})
     assert isinstance(outcome, Done)
+    if not relay.sent:
+        assert "refused" in outcome.result
     return relay.sent
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
-    [(RELAY_SETTLE, "settle"), (RELAY_CLOSE, "close"), (RELAY_TIMEOUT, "timeoutDispute")],
+    ("kind", "name", "num_pending", "is_disputed"),
+    [
+        (RELAY_SETTLE, "settle", 4, False),
+        (RELAY_CLOSE, "close", 0, False),
+        (RELAY_TIMEOUT, "timeoutDispute", 4, True),
+    ],
 )
-async def test_when_an_item_is_done_then_this_is_called(world: World, kind: str, name: str) -> None:
+async def test_when_an_item_is_done_then_this_is_called(
+    world: World, kind: str, name: str, num_pending: int, is_disputed: bool
+) -> None:
     rented = await rent(world)
-    assert await send(world, rented, kind) == [(name, f"{kind}:{rented.lease_id}:0:0")]
+    if num_pending:
+        await commit(world, rented, num_pending)
+    if is_disputed:
+        await challenge(world, rented)
+    await set_clock(world, rented.lease_id, 400)
+    key = f"{kind}:{rented.lease_id}:0:{num_pending}"
+    assert await send(world, rented, kind) == [(name, key)]
+
+
+async def test_when_another_commit_came_first_then_its_window_is_not_waited_for_by_asking(
+    world: World,
+) -> None:
+    rented = await rent(world)
+    await commit(world, rented, 4)
+    await set_clock(world, rented.lease_id, 21)
+    assert len(await send(world, rented, RELAY_SETTLE)) == 1
+    await commit(world, rented, 6)
+    assert await send(world, rented, RELAY_SETTLE) == []
+    await set_clock(world, rented.lease_id, 22)
+    assert len(await send(world, rented, RELAY_SETTLE)) == 1
+
+
+async def test_when_what_was_due_is_done_or_put_off_then_nothing_is_asked(world: World) -> None:
+    rented = await rent(world)
+    await commit(world, rented, 4)
+    await set_clock(world, rented.lease_id, 400)
+    assert await send(world, rented, RELAY_CLOSE) == [], "it may settle, not close"
+    assert await send(world, rented, RELAY_TIMEOUT) == [], "there is no dispute"
+    await challenge(world, rented)
+    assert await send(world, rented, RELAY_SETTLE) == []
 
 
 async def test_when_the_renter_signed_for_more_then_it_is_claimed_before_the_rest_goes_back(
@@ -109,6 +161,7 @@ async def test_when_the_renter_signed_for_more_then_it_is_claimed_before_the_res
     path = f"/leases/{rented.lease_id}/vouchers"
     assert (await world.request(RENTER, "POST", path, json=body)).status_code == 200
     key = f"voucher:{rented.lease_id}:0:0:4"
+    await set_clock(world, rented.lease_id, 4_000)
     assert await send(world, rented, RELAY_CLOSE) == [("settleVoucher", key)]
     disowned = await send(world, rented, RELAY_CLOSE, refused="settleVoucher")
     assert [name for name, _ in disowned] == ["settleVoucher", "close"]

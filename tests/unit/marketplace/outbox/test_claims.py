@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from marketplace.clock import now
 from marketplace.domain.states import OutboxState
 from marketplace.models import OutboxItem
 from marketplace.outbox import kinds, repository
+from marketplace.outbox import relay as relay_module
 from marketplace.outbox.relay import Relay, in_order
 from marketplace.outbox.repository import Claimed
 from marketplace.outbox.service import GIVE_UP_AFTER, Again, Done, GivenUp, deliver
@@ -177,6 +179,17 @@ async def test_when_a_transaction_ends_so_then_the_item_does(
     assert isinstance(found, outcome)
     assert not isinstance(found, GivenUp)
     assert found.result.get("refused") == refused
+
+
+async def test_when_a_call_is_refused_then_the_relay_waits_for_no_other_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(relay_module, "Sender", lambda *_, **given: options.update(given))
+    (tmp_path / "key").write_text("0x" + "11" * 32)
+    (tmp_path / "key").chmod(0o600)
+    Relay(world.market, None, tmp_path / "key")._open()  # type: ignore[arg-type]
+    assert options["settle_timeout_s"] == 0
 
 
 async def test_when_one_of_several_calls_is_on_its_way_then_all_are_looked_at_again(

@@ -57,6 +57,18 @@ async def test_when_a_handler_ends_then_its_outcome_is_written_back(
     assert await deliver(world.market, {"test": handle}, item_id) is None
 
 
+async def test_when_an_item_ends_then_what_it_sent_before_stays_named(world: World) -> None:
+    outcomes = [Again(0, {"transactions": ["0x1"]}), Again(0), Done({"refused": "NotDue"})]
+
+    async def handle(_payload: Mapping[str, Any]) -> Any:
+        return outcomes.pop(0)
+
+    item_id = await _add(world, "k")
+    while outcomes:
+        assert await deliver(world.market, {"test": handle}, item_id) == "test"
+    assert (await _item(world, "k")).result == {"transactions": ["0x1"], "refused": "NotDue"}
+
+
 async def test_when_an_item_is_unknown_then_nothing_happens(world: World) -> None:
     assert await deliver(world.market, {}, "evt_0") is None
 
