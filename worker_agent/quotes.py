@@ -57,10 +57,10 @@ class Measured:
             return float(manifest.segment_seconds)
         return self.step_s * manifest.segment_steps + self.boundary_s
 
-    def delivery_s(self, manifest: JobManifest, bytes_per_s: int) -> float:
-        """Seconds in which the inputs and one checkpoint are uploaded."""
+    def delivery_s(self, manifest: JobManifest, num_checkpoints: int, bytes_per_s: int) -> float:
+        """Seconds in which the inputs and so many checkpoints are uploaded."""
         checkpoint_bytes = min(STATE_FACTOR * self.state_bytes, manifest.disk_bytes)
-        return (self.input_bytes + checkpoint_bytes) / bytes_per_s
+        return (self.input_bytes + num_checkpoints * checkpoint_bytes) / bytes_per_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,35 +251,55 @@ def _periods(
     """Periods that leave time for segments of this length, and are no shorter than our own."""
     segment_s = measured.segment_s(manifest)
     first = max(settings.first_commit_within_s, math.ceil(3 * segment_s) + _START_SPARE_S)
+    # An audit executes a segment twice in the worst case.
+    window = 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10)
+    most_unpaid = _most_unpaid(segments, segment_s, window)
     return {
-        # An audit executes a segment twice in the worst case.
-        "window": 0 if manifest.metered else max(settings.window_s, math.ceil(3 * segment_s) + 10),
-        "dispute_timeout": _dispute_timeout(order, manifest, measured, segments, settings),
+        "window": window,
+        "dispute_timeout": _dispute_timeout(
+            order, manifest, measured, segments, most_unpaid, settings
+        ),
         "commit_grace": max(settings.commit_grace_s, math.ceil(1.5 * segment_s) + 10),
         "first_commit_within": min(first, order.max_duration_s),
         "min_segment_seconds": int(segment_s * _MIN_SEGMENT_PART),
     }
 
 
+def _most_unpaid(segments: int, segment_s: float, window: int) -> int:
+    """How many segments can wait for their pay at once, at the pace that was measured.
+
+    A commit comes when what was committed before it has matured, and the last one earlier: so no
+    more than what is finished within two windows.
+    """
+    if segments * segment_s <= 2 * window:
+        return segments
+    return min(segments, math.ceil(2 * window / segment_s) + 1)
+
+
 def _dispute_timeout(
-    order: Order, manifest: JobManifest, measured: Measured, segments: int, settings: WorkerSettings
+    order: Order,
+    manifest: JobManifest,
+    measured: Measured,
+    segments: int,
+    most_unpaid: int,
+    settings: WorkerSettings,
 ) -> int:
     """Time to deliver the job and to execute it again; refuse a job that wants more than may be."""
     if manifest.metered:
         return settings.dispute_timeout_s
     # The arbiter runs the challenged segment, then the job from its start, and in the worst case
-    # that segment once more. It can be pointed at a lower segment in half of its time, and has the
-    # other half for that one. What it then asks for must be there within half of that half, and a
-    # market that the order did not come through has none of it.
+    # that segment once more. It can be pointed at lower segments in half of its time, down to the
+    # lowest unpaid one, and has the other half for those. What it then asks for must be there
+    # within half of that half, and a market that the order did not come through has none of it.
     runs_s = max(1.5 * segments, segments + 2) * measured.segment_s(manifest) + _RULING_SPARE_S
-    delivery_s = measured.delivery_s(manifest, settings.upload_bytes_per_s)
+    delivery_s = measured.delivery_s(manifest, most_unpaid, settings.upload_bytes_per_s)
     whole_s = 2 * math.ceil(delivery_s + max(runs_s, delivery_s))
     allowed_s = order.max_dispute_timeout if order.openable else _MAX_DISPUTE_S
     if whole_s > min(allowed_s, _MAX_DISPUTE_S):
         raise OrderRejected(
             "too_large",
-            f"Disputes must last {format_duration(whole_s)} here, to upload the job's data "
-            f"({format_duration(math.ceil(delivery_s))}) and to execute it again "
+            f"Disputes must last {format_duration(whole_s)} here, to upload data and checkpoints "
+            f"({format_duration(math.ceil(delivery_s))}) and to execute the job again "
             f"({format_duration(math.ceil(runs_s))}): bring less, or allow longer disputes.",
         )
     return max(settings.dispute_timeout_s, whole_s)

@@ -127,7 +127,7 @@ class WorkerSettings:
     """Time in failed segments that one renter may cost this worker within a day."""
     upload_bytes_per_s: int = 2_500_000
     """Upload rate that this worker can count on, in bytes a second (20 Mbit/s): disputes last long
-    enough to deliver a job's inputs and a checkpoint at this rate."""
+    enough to deliver a job's inputs and its unpaid segments' checkpoints at this rate."""
     upload_limit_s: float = 600.0
     """Deadline of delivering artifacts to the market."""
     audit_patience_s: int = 5

@@ -128,8 +128,8 @@ def test_when_segments_are_long_then_the_periods_leave_time_for_audits(
         (0, 250, 64),
         (20 * GIB, 0, 2 * 4295),  # 20 GiB at 10 MB/s, in a quarter of the time
         (200_000_000, 0, 2 * (32 + 20)),
-        (0, 50_000_000, 2 * (32 + 20)),
-        (0, GIB, 2 * 215),  # no checkpoint is larger than the disk
+        (0, 50_000_000, 4 * 5 * 20),  # five segments of 2.25 s, all unpaid at once
+        (0, GIB, 2 * 1074),  # no checkpoint is larger than the disk
     ],
 )
 def test_when_inputs_are_large_then_a_dispute_leaves_time_to_upload_them(
@@ -145,6 +145,29 @@ def test_when_inputs_are_large_then_a_dispute_leaves_time_to_upload_them(
     measured = replace(MEASURED, input_bytes=input_bytes, state_bytes=state_bytes)
     terms = make_terms(order, offer(), job.manifest, measured, settings, NOW, 10**12)
     assert terms.dispute_timeout == timeout
+
+
+@pytest.mark.parametrize(
+    ("segments", "step_s", "num_checkpoints"),
+    [
+        (100, 0.5, 21),  # segments of 2 s, windows of 20 s
+        (100, 25.0, 8),  # 100 s, 310 s
+        (7, 25.0, 7),
+        (100, 0.0, 100),  # it is the script that says how long its steps take
+    ],
+)
+def test_when_many_segments_can_be_unpaid_then_a_dispute_leaves_time_for_all_their_checkpoints(
+    tmp_path: Path, chain: FakeChain, segments: int, step_s: float, num_checkpoints: int
+) -> None:
+    disk_bytes = 40_000_000_000  # 4,000 s at 10 MB/s: longer than the runs
+    job = parties.make_job(
+        tmp_path, FakeMarket(chain), disk_bytes=disk_bytes, max_segments=segments
+    )
+    order, _ = parties.make_order(job, offer(), chain, max_duration_s=86_400)
+    settings = parties.make_settings(tmp_path, upload_bytes_per_s=10_000_000)
+    measured = Measured(step_s=step_s, boundary_s=0.0, state_bytes=disk_bytes)
+    terms = make_terms(order, offer(), job.manifest, measured, settings, NOW, 10**12)
+    assert terms.dispute_timeout == 4 * num_checkpoints * 4_000
 
 
 @pytest.mark.parametrize("openable", [False, True])
