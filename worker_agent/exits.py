@@ -1,8 +1,10 @@
 """The provider's way out: listings ended, stake unbonded and claimed, credit sent to its owner.
 
-Each transaction has a key that is made of what the chain showed before it: the same command again,
-after a crash, sends nothing twice. What the contract would refuse is said in words,
-before anything is sent where the chain shows it, and else by what the contract answers.
+Each transaction has a key that is made of what the chain showed before it: until it is in a block,
+the same command again, after a crash too, sends nothing twice. After that the chain shows that
+nothing is left to do, except to ``unbond`` an amount: that takes out as much once more. What the
+contract would refuse is said in words, before anything is sent where the chain shows it, and else
+by what the contract answers.
 """
 
 from __future__ import annotations
@@ -96,6 +98,8 @@ def unbonding_period_s(context: Context) -> int:
 
 def unbond(context: Context, text: str) -> Unbonding:
     """Start to take free stake out; what was unbonding already starts its period again.
+
+    Who does not know how the last call ended looks at what is unbonding first: see ``earnings``.
 
     Parameters
     ----------
