@@ -260,9 +260,10 @@ DISPUTE_FAULTS: Final = (
         _PAY_LATE,
     ),
     Fault(
-        "a listing's new operator does not judge",
-        "_refuse(signers, ILeaseEscrow(escrow).listingOf(terms.listingId).operator);",
-        "",
+        "a provider cannot name a judge out of its case",
+        "pure\n    {\n        _refuse(signers, terms.renter);",
+        "view\n    {\n        _refuse(signers, terms.renter);\n"
+        "        _refuse(signers, ILeaseEscrow(escrow).listingOf(terms.listingId).operator);",
         _QUORUM,
     ),
     Fault(

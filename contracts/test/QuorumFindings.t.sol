@@ -8,7 +8,8 @@ import {vm} from "./utils/Vm.sol";
 
 // attestUnretrievable, rejectMachine, ruleLate of a quorum
 // ├── with too few signatures: each should revert
-// ├── with a party, the listing's new operator, or a challenger among the judges: should revert
+// ├── with a party or a challenger among the judges: should revert
+// ├── with a judge whom the provider names its operator: it should count all the same
 // ├── with signatures for something else (other segments, commit, report, dispute): should revert
 // ├── for a lease with another arbiter: the escrow should refuse it
 // └── it should do what the judges said, by anybody, and emit
@@ -166,18 +167,15 @@ contract QuorumFindingsTest is RegistryTest {
 
     // -------------------------------------------------------------------------------- both sides
 
-    /// @dev Judges are looked at as the escrow looks at operators: who is it now.
-    function test_anyVerdict_withTheListingsNewOperatorAsJudge_reverts() external {
+    /// @dev Nobody asks an account before it is named operator.
+    function test_anyVerdict_whenTheProviderNamesAJudgeItsOperator_stillCounts() external {
         (IEscrowTypes.Terms memory terms, bytes32 id) = _committedBefore();
         vm.prank(PROVIDER);
         escrow.setOperator(listingId, judges[1]);
-        bytes[] memory signatures = _signatures(_retrieval(id, 1), 0, 2);
-        vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, judges[1]));
-        quorum.attestUnretrievable(terms, 1, signatures);
-        _challenge(CHALLENGER, terms, 0);
-        signatures = _signatures(_verdict(id, false, 3), 0, 2);
-        vm.expectRevert(abi.encodeWithSelector(IArbiterQuorum.JudgeIsParty.selector, judges[1]));
-        quorum.rule(terms, false, 3, signatures);
+        quorum.attestUnretrievable(terms, 2, _signatures(_retrieval(id, 2), 0, 2));
+        _challenge(CHALLENGER, terms, 1);
+        quorum.rule(terms, true, 1, _signatures(_verdict(id, true, 1), 0, 2));
+        _assertStake(STAKE - BOND, 0, 0);
     }
 
     function test_attest_withTheRenterAsJudge_reverts() external {

@@ -11,8 +11,9 @@ import {IEscrowTypes} from "./IEscrowTypes.sol";
 /// Rules
 /// - A verdict needs `threshold` signatures, strictly ascending by signer, of judges whose bond
 ///   under this quorum counts at that moment.
-/// - Nobody judges its own case: not the renter, the provider, the operator of the terms or the
-///   listing's current one, not a challenger, not the auditor who is accused.
+/// - Nobody judges its own case: not the renter, the provider, the operator of the terms, not a
+///   challenger, not the auditor who is accused. Each of them signed or called to become that: a
+///   listing's newer operator, whom the provider names alone, may judge.
 /// - The signed messages bind this contract, the chain and, by the lease's id, the escrow.
 ///   A verdict on a dispute also binds the committed root and the time of the first challenge: it
 ///   is worthless for any other dispute.
