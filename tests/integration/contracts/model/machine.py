@@ -535,7 +535,7 @@ class Market(RuleBasedStateMachine):
         self.do(self.of(caller), call, self.model.challenge_from, *arguments)
 
     @step(
-        7,
+        25,  # disputes are few and soon over
         some(is_disputed),
         which=WHICH,
         fraud=st.booleans(),
