@@ -78,24 +78,13 @@ def samples_of(market: Market) -> int:
     return number if type(number) is int and 0 <= number <= 65_535 else _DEFAULT_SAMPLES
 
 
-def auditor_addresses(market: Market, hardware_class: bytes) -> list[str]:
-    """Addresses that a market draws from, when a row does not say it."""
-    answer = market.get("/v1/auditors", role="auditor", hardware_class="0x" + hardware_class.hex())
-    rows = answer.get("auditors")
-    return [str(row.get("address")) for row in rows if isinstance(row, dict)] if rows else []
-
-
-def check_case(
-    context: Context, market: Market, audit: AuditView, opened_block: int, hardware_class: bytes
-) -> Case:
+def check_case(context: Context, market: Market, audit: AuditView, opened_block: int) -> Case:
     """Hold an audit against the chain: its commit is there, and it was drawn or challenged.
 
     Parameters
     ----------
     opened_block:
         A block at or before the lease's opening; only bounds the search.
-    hardware_class:
-        Class whose auditors were drawn from.
 
     Raises
     ------
@@ -103,19 +92,16 @@ def check_case(
         The market asks for something that the chain does not show.
     """
     history = read_history(context.chain, audit.lease_id, opened_block)
-    return confirm_case(context.chain, market, audit, history, hardware_class)
+    return confirm_case(context.chain, market, audit, history)
 
 
-def confirm_case(
-    chain: ChainPort, market: Market, audit: AuditView, history: LeaseHistory, hardware_class: bytes
-) -> Case:
+def confirm_case(chain: ChainPort, market: Market, audit: AuditView, history: LeaseHistory) -> Case:
     """Hold an audit against its lease's history; raises as `check_case` does."""
     commit = history.commit_with_root(audit.commit_root)
     if audit.kind is AuditKind.ARBITRATION:
         _check_challenge(history, audit)
     else:
-        pool = audit.pool or auditor_addresses(market, hardware_class)
-        draws = recompute_draw(chain, history, commit, pool, samples_of(market))
+        draws = recompute_draw(chain, history, commit, audit.pool or (), samples_of(market))
         if Draw(audit.segment, audit.auditor) not in draws:
             raise BadDraw(f"segment {audit.segment} was not drawn for {audit.auditor}")
     return Case(audit=audit, history=history, commit=commit)

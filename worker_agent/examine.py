@@ -357,7 +357,7 @@ class Examiner(ABC):
                 return
             history = self._histories.of(market, audit.lease_id)
             chain = self.context.chain
-            self.step(market, confirm_case(chain, market, audit, history, self.hardware_class))
+            self.step(market, confirm_case(chain, market, audit, history))
         except ReplayCancelled as error:
             log.info("%s: dropped: %s", audit.audit_id, error)
         except SeatTaken as error:

@@ -101,7 +101,7 @@ class ServeAudits:
         record = self._leases.get(audit.lease_id.hex())
         if record is None or record.phase not in _ANSWERED or record.opened_block is None:
             return
-        case = check_case(self._context, market, audit, record.opened_block, self._hardware_class)
+        case = check_case(self._context, market, audit, record.opened_block)
         self._check_allowed(record, audit)
         book = TraceBook(record, self._leases.segments(record.lease_id))
         lease = self._context.chain.lease(record.digest)

@@ -9,6 +9,15 @@ read as 64-bit big-endian words. A number below n is the first word below the la
 n, modulo n: no remainder is favoured. Segments are drawn without replacement, then an auditor for
 each, with replacement, from the eligible addresses in ascending order of their bytes. Market,
 auditor and worker compute the same draw from the chain.
+
+Registering is free, and a row can name only so many auditors. Of more than ``MAX_POOL`` those are
+drawn from that have the lowest numbers::
+
+    number = blake3("gridlease/pool/1" || beacon || leaseId || root || address)
+
+So the accounts of a crowd have the share of the pool that they have of the registered, and nobody
+holds a place for having come first. Whoever knows the registered auditors sees whether one was left
+out whose number is below another's in the pool.
 """
 
 from __future__ import annotations
@@ -23,6 +32,8 @@ from client_sdk.protocol.addresses import checksum_address
 from client_sdk.protocol.canonical import HASH_BYTES
 from client_sdk.protocol.errors import FieldError
 
+MAX_POOL: Final = 256
+"""Most auditors that a commit's audits are drawn from."""
 _WORD: Final = 1 << 64
 
 
@@ -50,6 +61,18 @@ class _Words:
             self._position += 8
             if word < limit:
                 return word % bound
+
+
+def pool_of(beacon: bytes, lease_id: bytes, root: bytes, auditors: Iterable[str]) -> list[str]:
+    """Return those of the eligible auditors that a commit's audits are drawn from, in order."""
+    seed = blake3(b"gridlease/pool/1" + beacon + lease_id + root)
+
+    def number(address: str) -> bytes:
+        hasher = seed.copy()
+        hasher.update(bytes.fromhex(address[2:]))
+        return hasher.digest()
+
+    return sorted(sorted({address.lower() for address in auditors}, key=number)[:MAX_POOL])
 
 
 def draw_audits(

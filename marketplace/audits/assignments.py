@@ -3,8 +3,10 @@
 An audit is drawn after a confirmed commit and ends with its challenge window; an arbitration begins
 with a confirmed challenge, or demand for data, and ends with its dispute.
 
-Covered: from a given pool, who is drawn follows from the chain alone (both sides repeat the draw).
-Not covered: who is in the pool. This market says it, unless the renter named its auditors.
+Covered: from a given pool, who is drawn follows from the chain alone (both sides repeat the draw);
+of more auditors than a pool holds the beacon picks.
+Not covered: who may be in the pool. This market says it, unless the renter named its auditors, and
+registering is free: an account's many names have many times its chance.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.canonical import to_hex
-from client_sdk.protocol.draw import draw_audits
+from client_sdk.protocol.draw import draw_audits, pool_of
 from client_sdk.protocol.ids import IdKind, new_id
 from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState, LeaseState
 from marketplace import models
@@ -24,7 +26,6 @@ from marketplace.audits import repository
 from marketplace.context import Market
 from marketplace.domain.events import CHALLENGES, EventRecord
 from marketplace.domain.ledger import LeaseFacts, window_ends_at
-from marketplace.domain.states import AuditorRole
 from marketplace.indexer import repository as chain_rows
 from marketplace.indexer.service import RULINGS
 from marketplace.leases import repository as lease_rows
@@ -70,21 +71,20 @@ async def draw(
     lease = await lease_rows.hold(session, scope, commit.lease_id)
     if lease is None or lease.state == LeaseState.CLOSED or lease.paid_segments >= commit.up_to:
         return 0
-    addresses = await _eligible(session, market, lease, now)
+    seed = beacon, bytes.fromhex(lease.lease_id[2:]), bytes.fromhex(commit.root[2:])
+    pool = pool_of(*seed, await _eligible(session, market, lease, now))
     excluded = {lease.provider, lease.operator, lease.renter}
     drawn = draw_audits(
-        beacon,
-        bytes.fromhex(lease.lease_id[2:]),
-        bytes.fromhex(commit.root[2:]),
+        *seed,
         commit.previous_up_to,
         commit.up_to,
-        addresses,
+        pool,
         settings.audit_samples,
         excluded,
     )
     basis = {
         "commit": _commit_json(commit),
-        "auditors": addresses,
+        "auditors": pool,
         "num_samples": settings.audit_samples,
         "beacon": to_hex(beacon),
     }
@@ -180,24 +180,21 @@ async def _end_arbitrations(
 
 async def _eligible(
     session: AsyncSession, market: Market, lease: models.Lease, now: datetime
-) -> list[str]:
+) -> set[str]:
     scope = market.scope
     order = await order_rows.by_lease(session, scope, lease.lease_id)
     wish = order.audit if order else {"mode": "market", "auditors": []}
     if wish["mode"] == "none":
-        return []
+        return set()
     listing = await listing_rows.find(session, scope, lease.listing_id)
-    rows = await repository.auditors(
+    addresses = await repository.auditors_seen(
         session,
         scope,
-        role=AuditorRole.AUDITOR,
         hardware_class=listing.hardware_class if listing else "",
-        seen_after=now - timedelta(seconds=market.settings.auditor_ttl_s),
+        after=now - timedelta(seconds=market.settings.auditor_ttl_s),
     )
-    addresses = sorted(row.address for row in rows)
     if wish["mode"] == "named":
-        named = {address.lower() for address in wish["auditors"]}
-        addresses = [address for address in addresses if address in named]
+        addresses &= {address.lower() for address in wish["auditors"]}
     return addresses
 
 

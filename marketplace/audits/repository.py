@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from marketplace import transitions
 from marketplace.database import upsert
 from marketplace.domain.ledger import LeaseFacts
+from marketplace.domain.states import AuditorRole
 from marketplace.models import Audit, Auditor, ChainCursor
 from marketplace.scope import Scope
 
@@ -34,19 +35,35 @@ async def auditors(
     session: AsyncSession,
     scope: Scope,
     *,
-    role: str | None = None,
-    hardware_class: str | None = None,
-    seen_after: datetime | None = None,
+    role: str | None,
+    hardware_class: str | None,
+    after: tuple[str, str] | None,
+    limit: int,
 ) -> Sequence[Auditor]:
-    """Return registered auditors, in the order of their addresses."""
+    """Return registered auditors, in the order of their addresses and roles."""
     query = select(Auditor).where(*scope.of(Auditor))
     if role is not None:
         query = query.where(Auditor.role == role)
     if hardware_class is not None:
         query = query.where(Auditor.hardware_class == hardware_class)
-    if seen_after is not None:
-        query = query.where(Auditor.seen_at > seen_after)
-    return (await session.scalars(query.order_by(Auditor.address))).all()
+    if after is not None:
+        query = query.where(tuple_(Auditor.address, Auditor.role) > after)
+    return (await session.scalars(query.order_by(Auditor.address, Auditor.role).limit(limit))).all()
+
+
+async def auditors_seen(
+    session: AsyncSession, scope: Scope, *, hardware_class: str, after: datetime
+) -> set[str]:
+    """Return the addresses of a class's auditors that registered, or did so again, after a time."""
+    found = await session.scalars(
+        select(Auditor.address).where(
+            *scope.of(Auditor),
+            Auditor.role == AuditorRole.AUDITOR,
+            Auditor.hardware_class == hardware_class,
+            Auditor.seen_at > after,
+        )
+    )
+    return set(found)
 
 
 async def auditor(session: AsyncSession, scope: Scope, address: str, role: str) -> Auditor | None:

@@ -48,6 +48,7 @@ from marketplace.web.schemas import HASH, errors
 auditors_router = APIRouter(prefix="/auditors", tags=["audits"])
 router = APIRouter(prefix="/audits", tags=["audits"])
 AuditId = Annotated[str, Path(max_length=40)]
+_AUDITOR = r"^0x[0-9a-f]{40}:(auditor|arbiter)$"
 _COMMON = (Unauthenticated, RequestInvalid, RateLimited)
 
 
@@ -71,13 +72,22 @@ async def auditors(
     _visitor: VisitorDep,
     role: AuditorRole | None = None,
     hardware_class: Annotated[str | None, Query(pattern=HASH)] = None,
+    after: Annotated[str | None, Query(pattern=_AUDITOR)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> AuditorsAnswer:
-    """Return registered auditors and arbiters."""
+    """Return registered auditors and arbiters, in the order of their addresses."""
+    address, _, last_role = (after or "").partition(":")
     async with market.database.reading() as session:
         rows = await repository.auditors(
-            session, market.scope, role=role, hardware_class=hardware_class
+            session,
+            market.scope,
+            role=role,
+            hardware_class=hardware_class,
+            after=(address, last_role) if after else None,
+            limit=limit,
         )
-    return AuditorsAnswer(auditors=[auditor_answer(row) for row in rows])
+    following = f"{rows[-1].address}:{rows[-1].role}" if len(rows) == limit else None
+    return AuditorsAnswer(auditors=[auditor_answer(row) for row in rows], next=following)
 
 
 @router.get("", responses=errors(*_COMMON))

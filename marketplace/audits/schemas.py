@@ -37,6 +37,7 @@ class AuditorsAnswer(Answer):
     """Registered auditors and arbiters."""
 
     auditors: list[AuditorAnswer]
+    next: str | None = Field(description="Pass as `after` for the next page; null at the end.")
 
 
 class AuditArtifacts(Body):

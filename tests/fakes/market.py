@@ -181,7 +181,6 @@ class FakeMarket:
             ("POST", r"/v1/orders/(.+)/terms", self._terms),
             ("POST", r"/v1/orders/(.+)/decline", self._decline),
             ("POST", r"/v1/auditors", self._register),
-            ("GET", r"/v1/auditors", self._auditors),
             ("GET", r"/v1/audits", self._audits),
             ("POST", r"/v1/audits/(.+)/(inputs|report|opening|outcome)", self._exchange),
             ("GET", lease, self._lease),
@@ -272,9 +271,6 @@ class FakeMarket:
     def _register(self, token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
         self.auditors[token] = {"address": token, **body}
         return _ok({})
-
-    def _auditors(self, _token: str, **_: Any) -> httpx.Response:
-        return _ok({"auditors": [r for r in self.auditors.values() if r["role"] == "auditor"]})
 
     def _audits(self, token: str, *, body: Json, request: httpx.Request) -> httpx.Response:
         params = request.url.params

@@ -19,7 +19,7 @@ from tests.fakes import parties
 from tests.fakes.cases import SEGMENTS, STEPS, Committed, ScriptedAuditor
 from tests.fakes.chain import FakeChain
 from tests.fakes.market import FakeMarket
-from tests.fakes.sandbox import CLASS_DIGEST, make_checkpoint
+from tests.fakes.sandbox import make_checkpoint
 from worker_agent.audit import Auditor
 from worker_agent.case import (
     CaseInputs,
@@ -55,7 +55,7 @@ def auditor(tmp_path: Path, lease: Committed) -> Iterator[ScriptedAuditor]:
 
 def check(examiner: ScriptedAuditor, lease: Committed, **changes: Any) -> None:
     audit = lease.view(**changes)
-    check_case(examiner.context, examiner.at, audit, 0, CLASS_DIGEST)
+    check_case(examiner.context, examiner.at, audit, 0)
 
 
 def test_when_the_beacon_drew_the_audit_then_it_is_a_case(
@@ -70,7 +70,7 @@ def test_when_the_beacon_drew_the_audit_then_it_is_a_case(
         {"pool": (STRANGER,)},
         {"pool": (AUDITOR,), "auditor": STRANGER},
         {"pool": (AUDITOR,), "segment": 0, "auditor": parties.RENTER.address},
-        {"pool": None},  # the market knows no auditors at all
+        {"pool": None},  # the market does not say whom it drew from
     ],
 )
 def test_when_the_beacon_did_not_draw_it_then_it_is_refused(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.protocol.canonical import canonical_json
-from client_sdk.protocol.draw import Draw, draw_audits
+from client_sdk.protocol.draw import MAX_POOL, Draw, draw_audits, pool_of
 from client_sdk.protocol.errors import FieldError
 from client_sdk.protocol.seed import SEED_BITS, job_seed, stream_seed
 
@@ -88,6 +89,35 @@ def test_when_audits_are_drawn_then_segments_are_distinct_and_inside(beacon, fir
 def test_when_order_or_case_of_the_auditors_differ_then_the_draw_is_the_same():
     shuffled = [AUDITORS[2], *AUDITORS, "0x" + AUDITORS[4][2:].upper()]
     assert draw(auditors=shuffled) == draw()
+
+
+def test_when_a_pool_holds_all_then_all_are_in_it_in_order():
+    shuffled = [AUDITORS[2], *reversed(AUDITORS), "0x" + AUDITORS[4][2:].upper()]
+    assert pool_of(BEACON, LEASE, ROOT, shuffled) == AUDITORS
+    assert pool_of(BEACON, LEASE, ROOT, []) == []
+
+
+def test_when_more_are_registered_than_a_pool_holds_then_the_lowest_numbers_are_in_it():
+    crowd = [f"0x{i:040x}" for i in range(MAX_POOL + 50)]
+    pool = pool_of(BEACON, LEASE, ROOT, crowd)
+    assert pool == sorted(pool)
+    assert len(pool) == MAX_POOL
+
+    def number(address):
+        parts = b"gridlease/pool/1" + BEACON + LEASE + ROOT + bytes.fromhex(address[2:])
+        return blake3(parts).digest()
+
+    left_out = set(crowd) - set(pool)
+    assert max(map(number, pool)) < min(map(number, left_out))
+
+
+def test_when_pools_are_made_of_a_crowd_then_nobody_holds_a_place():
+    crowd = [f"0x{i:040x}" for i in range(2 * MAX_POOL)]
+    pools = Counter()
+    for i in range(100):
+        pools.update(pool_of(i.to_bytes(32, "big"), LEASE, ROOT, crowd))
+    # Each is in half of them; five standard deviations.
+    assert all(25 < pools[address] < 75 for address in crowd)
 
 
 def test_when_any_input_differs_then_the_draw_differs():

@@ -6,8 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from client_sdk.protocol.addresses import same_address
+from client_sdk.protocol.draw import MAX_POOL, pool_of
+from client_sdk.protocol.wire import MAX_ITEMS
 from marketplace import models
 from marketplace.audits import assignments, repository
 from marketplace.clock import now
@@ -60,6 +63,22 @@ async def draw(world: World, event: EventRecord, block_hash: str | None = None) 
         lease_id = event.lease_id or ""
         rows = await repository.of_leases(session, world.market.scope, [lease_id])
     return {row.auditor for row in rows}
+
+
+async def register_crowd(world: World, number: int) -> list[str]:
+    """Put that many more names beside the registered auditor; return all names."""
+    async with world.market.database.writing() as session:
+        (first,) = await session.scalars(select(models.Auditor))
+        columns = models.Auditor.__table__.columns.keys()
+        values = {column: getattr(first, column) for column in columns}
+        names = [f"0x{i:040x}" for i in range(number)]
+        rows = [values | {"address": name} for name in names]
+        await session.execute(insert(models.Auditor), rows)
+        return [first.address, *names]
+
+
+def event_root(event: EventRecord) -> bytes:
+    return bytes.fromhex(event.args["root"][2:])
 
 
 async def states(world: World, rented: Rented) -> dict[str, set[str]]:
@@ -153,6 +172,29 @@ async def test_when_an_auditor_went_away_then_it_is_not_drawn_and_the_worker_rep
     rows = (await world.request(OPERATOR, "GET", "/audits?role=operator")).json()["audits"]
     assert [parse_audit(row).pool for row in rows] == [(AUDITOR.address,)] * SEGMENTS
     assert all(same_address(parse_audit(row).auditor, AUDITOR.address) for row in rows)
+
+
+async def test_when_a_crowd_registers_then_a_pool_that_workers_can_read_is_drawn_from(
+    world: World,
+) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    crowd = await register_crowd(world, MAX_ITEMS)
+    drawn = await draw(world, event)
+    rows = (await world.request(OPERATOR, "GET", "/audits?role=operator")).json()["audits"]
+    pool = pool_of(bytes(32), bytes.fromhex(rented.lease_id[2:]), event_root(event), crowd)
+    assert [address.lower() for address in parse_audit(rows[0]).pool or ()] == pool
+    assert drawn <= set(pool)
+
+
+async def test_when_a_crowd_registers_then_named_auditors_are_drawn_all_the_same(
+    world: World,
+) -> None:
+    rented, event = await commit(world)
+    await world.register_auditor(AUDITOR)
+    await register_crowd(world, MAX_POOL)
+    await wish(world, rented, mode="named", auditors=[AUDITOR.address])
+    assert await draw(world, event) == {AUDITOR.address.lower()}
 
 
 @pytest.mark.parametrize(("paid", "num_drawn"), [(SEGMENTS - 1, 1), (SEGMENTS, 0)])

@@ -316,6 +316,21 @@ async def test_when_an_auditor_registers_then_its_signed_key_is_served(world: Wo
     assert is_signed_by(key, world.market.domain, signature, AUDITOR.address)
 
 
+async def test_when_many_are_registered_then_they_are_read_page_by_page(world: World) -> None:
+    for account, role in ((AUDITOR, "auditor"), (AUDITOR, "arbiter"), (ARBITER, "arbiter")):
+        assert (await world.register_auditor(account, role=role)).status_code == 201
+    found: list[tuple[str, str]] = []
+    query = "limit=1"
+    for _ in range(3):
+        page = (await world.request(None, "GET", f"/auditors?{query}")).json()
+        found += [(row["address"].lower(), row["role"]) for row in page["auditors"]]
+        query = f"limit=1&after={page['next']}"
+    last = (await world.request(None, "GET", f"/auditors?{query}")).json()
+    assert last == {"auditors": [], "next": None}
+    both = [(AUDITOR.address.lower(), "arbiter"), (AUDITOR.address.lower(), "auditor")]
+    assert found == sorted([*both, (ARBITER.address.lower(), "arbiter")])
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
