@@ -22,7 +22,7 @@ _ENVIRONMENT: Final = {
     "FOUNDRY_DENY": "never",  # a dropped check leaves unused names behind
     "FORGE_SNAPSHOT_CHECK": "false",  # other gas is no failed test
 }
-_NO_GAS: Final = ("--no-match-path", "test/Gas.t.sol")
+_NO_GAS: Final = ("--no-match-path", "test/*Gas.t.sol")
 _TIMEOUT_S: Final = 1800
 
 

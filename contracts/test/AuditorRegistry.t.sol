@@ -262,15 +262,12 @@ contract AuditorRegistryTest is RegistryTest {
 
     // ----------------------------------------------------------------------------------- record
 
-    function test_record_ofABlockThatIsNotPast_reverts(uint256 ahead) external {
-        ahead = ahead % 2 ** 200;
-        bytes memory reason = abi.encodeWithSelector(
-            IAuditorRegistry.BlockNotPast.selector, START_BLOCK + ahead, START_BLOCK
-        );
-        vm.expectRevert(reason);
-        registry.bondAt(address(quorum), HARDWARE, AUDITOR, START_BLOCK + ahead);
-        vm.expectRevert(reason);
-        registry.auditorsAt(address(quorum), HARDWARE, START_BLOCK + ahead, 0, 1);
+    function test_record_ofTheCurrentBlock_reverts() external {
+        _expectNotPast(0);
+    }
+
+    function test_record_ofALaterBlock_reverts(uint256 ahead) external {
+        _expectNotPast(ahead % 2 ** 200);
     }
 
     function test_record_pagesCoverThoseWhoCanBeDrawn() external {
@@ -459,6 +456,16 @@ contract AuditorRegistryTest is RegistryTest {
         vm.assertEq(token.balanceOf(AUDITOR), before + 20, "sent to the account");
         vm.assertEq(_registryCredit(AUDITOR), 0, "credit");
         vm.assertEq(token.balanceOf(address(registry)), 3 * MIN_BOND, "the judges' bonds");
+    }
+
+    function _expectNotPast(uint256 ahead) private {
+        bytes memory reason = abi.encodeWithSelector(
+            IAuditorRegistry.BlockNotPast.selector, START_BLOCK + ahead, START_BLOCK
+        );
+        vm.expectRevert(reason);
+        registry.bondAt(address(quorum), HARDWARE, AUDITOR, START_BLOCK + ahead);
+        vm.expectRevert(reason);
+        registry.auditorsAt(address(quorum), HARDWARE, START_BLOCK + ahead, 0, 1);
     }
 
     function _creditAuditor(uint256 amount) private {
