@@ -24,6 +24,7 @@ After a fraud nothing that was still pending is paid: who lied once has proven n
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -39,25 +40,20 @@ from worker_agent.audit import agrees
 from worker_agent.case import Case, CaseInputs, check_opening, margin_of
 from worker_agent.context import Context
 from worker_agent.dispute import Dispute
-from worker_agent.errors import (
-    BadOpening,
-    JobFailed,
-    MarketRefused,
-    ProviderFault,
-    Withheld,
-    WorkerError,
-)
+from worker_agent.errors import BadOpening, JobFailed, MarketRefused, Withheld, WorkerError
 from worker_agent.examine import Examiner
 from worker_agent.exchange import give_outcome
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
-from worker_agent.replay import CheckpointUnusable, ReplayCancelled, ReplayTooSlow
+from worker_agent.replay import CheckpointUnusable, ReplayCancelled
+from worker_agent.seats import SHORT_S, Length
 
 log = logging.getLogger(__name__)
 _LEAST_LIMIT_S: Final = 60.0
 _ANSWERED: Final = frozenset({AuditState.INPUTS_READY, AuditState.OPENED})
 _DECISION: Final = "decision"
+_WHOLE: Final = (Length.LONG, Length.LONG)
 _SENT: Final = frozenset({TxState.SENT, TxState.MINED, TxState.CONFIRMED})
 
 T = TypeVar("T")
@@ -92,7 +88,6 @@ class Arbiter(Examiner):
         super().__init__(context, jobs, hardware_class)
         self._runs: dict[str, Runs] = {}
         self._deciding = threading.Lock()
-        self._repeating = {is_long: threading.Lock() for is_long in (False, True)}
         self._disputes: dict[bytes, Dispute] = {}
 
     def step(self, market: Market, case: Case) -> None:
@@ -169,11 +164,20 @@ class Arbiter(Examiner):
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:
         control = Control()
-        resumed = self._seat(case, control, lambda: self._resumed(case, inputs, control))
+        resumed = self._seat(
+            case,
+            control,
+            lambda length: self._resumed(case, inputs, control, length),
+            *self._tries(case),
+        )
         # It waits for the machine, but not for the opening: that would let the provider choose how
         # much time is left.
         whole = self._seat(
-            case, control, lambda: self.run_whole(case, inputs, "whole", control), after=resumed
+            case,
+            control,
+            lambda _: self.run_whole(case, inputs, "whole", control),
+            *_WHOLE,
+            after=resumed,
         )
         return Runs(resumed, whole, control)
 
@@ -184,45 +188,40 @@ class Arbiter(Examiner):
             runs.third = self._seat(
                 case,
                 control,
-                lambda: self.run_again(case, inputs, "third", control, from_start=True),
+                lambda _: self.run_again(case, inputs, "third", control, from_start=True),
+                *_WHOLE,
                 after=runs.whole,
             )
         return runs.third
+
+    def _tries(self, case: Case) -> tuple[Length, ...]:
+        """Lengths at which one segment is tried; the last one repeats the one before it."""
+        if self.limit_of(case, 1) <= SHORT_S:
+            return Length.SHORT, Length.SHORT  # all its time is short
+        return Length.SHORT, Length.SEGMENT, Length.SEGMENT
 
     def _seat(
         self,
         case: Case,
         control: Control,
-        run: Callable[[], T],
+        run: Callable[[Length], T],
+        *lengths: Length,
         after: Future[Any] | None = None,
     ) -> Future[T]:
-        """Run once there is a seat: one segment, or ``after`` another run, all from the start."""
-        is_long = after is not None
+        """Run once there is a seat; what fails is repeated: it may be this machine's fault."""
 
-        def run_unless_cancelled() -> T:
+        def run_unless_cancelled(length: Length) -> T:
             if control.cancelled:
                 raise ReplayCancelled(control.cancelled)
-            return self._twice(case, run, self._repeating[is_long])
+            return run(length)
 
-        return self.seats.start(case, run_unless_cancelled, is_long=is_long, after=after)
+        return self.seats.start(case, run_unless_cancelled, *lengths, after=after)
 
-    def _twice(self, case: Case, run: Callable[[], T], repeating: threading.Lock) -> T:
-        """Run, and once more after a failure: it may be this machine's, and not the job's.
-
-        Of each length one at a time is repeated, since what failed may have been short of memory.
-        What had its time is not: code that sleeps would have the same time twice.
-        """
-        try:
-            return run()
-        except (ReplayCancelled, ReplayTooSlow):
-            raise
-        except (JobFailed, ProviderFault) as error:
-            log.warning("%s: a run fails here and is repeated: %s", case.short, error)
-        with repeating:
-            return run()
-
-    def _resumed(self, case: Case, inputs: CaseInputs, control: Control) -> SegmentRecord:
-        record = self.run_again(case, inputs, "resumed", control)
+    def _resumed(
+        self, case: Case, inputs: CaseInputs, control: Control, length: Length
+    ) -> SegmentRecord:
+        longest_s = SHORT_S if length is Length.SHORT else math.inf
+        record = self.run_again(case, inputs, "resumed", control, longest_s=longest_s)
         if case.audit.segment > 0 and record.first_step != inputs.first_step:
             raise CheckpointUnusable("the state claims another place in the job than its opening")
         return record

@@ -43,6 +43,7 @@ from worker_agent.exchange import give_outcome
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
+from worker_agent.seats import Length
 from worker_agent.settlement import matures_at
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class Auditor(Examiner):
         self.report(market, case, record)
 
     def _run(self, case: Case, inputs: CaseInputs, name: str) -> SegmentRecord:
-        with self.seats.seat(case):
+        with self.seats.seat(case, Length.LONG):
             return self.run_again(case, inputs, name)
 
     def _compare(self, market: Market, case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -214,6 +215,7 @@ class Examiner(ABC):
         name: str,
         control: Control | None = None,
         from_start: bool = False,
+        longest_s: float = math.inf,
     ) -> SegmentRecord:
         """Execute the case's segment; ``name`` tells several runs of one case apart.
 
@@ -223,8 +225,11 @@ class Examiner(ABC):
             Ends this run; default: the one that ends all runs of the case.
         from_start:
             Run everything from segment 0 on, without the handed-over checkpoint.
+        longest_s:
+            Longest duration, where it is less than what any run of the case may take.
         """
         request = self._replay_of(case, inputs, name, from_start)
+        request = replace(request, limit_s=min(request.limit_s, longest_s))
         try:
             return replay(self.jobs, request, control or self.control_of(case))
         finally:
@@ -254,10 +259,14 @@ class Examiner(ABC):
             segment=audit.segment,
             resume=None if from_start else inputs.checkpoint,
             folder=self.context.folder("audits") / f"{audit.audit_id}-{name}",
-            limit_s=min(self.limit_s(case), self._longest_s(audit.segment - first + 1)),
+            limit_s=self.limit_of(case, audit.segment - first + 1),
             segment_limit_s=self._longest_s(1),
             max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
         )
+
+    def limit_of(self, case: Case, num_segments: int) -> float:
+        """Longest duration of a case's run of so many segments, in seconds."""
+        return min(self.limit_s(case), self._longest_s(num_segments))
 
     def _longest_s(self, num_segments: int) -> float:
         """Longest run of so many segments: the other sides' terms alone would allow months."""

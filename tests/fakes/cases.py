@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from worker_agent.execution import Control
 from worker_agent.history import read_history
 from worker_agent.jobs import Jobs
 from worker_agent.records import LeaseRecord
-from worker_agent.seats import Seats
+from worker_agent.seats import Length, Seats, Tries
 from worker_agent.settings import Role
 
 AUDIT_ID = "aud_01M8498KNAF9QBYEWW1M2N52KT"
@@ -242,6 +243,7 @@ class _Scripted:
         name: str,
         control: Control | None = None,
         from_start: bool = False,
+        longest_s: float = math.inf,
     ) -> SegmentRecord:
         return self.give(name)
 
@@ -283,13 +285,16 @@ class AtOnce(Seats):
     def start(
         self,
         case: Case,
-        run: Callable[[], T],
-        *,
-        is_long: bool,
+        execute: Callable[[Length], T],
+        *lengths: Length,
         after: Future[Any] | None = None,
     ) -> Future[T]:
         future: Future[T] = Future()
-        fulfil(future, run)
+        one: Tries | None = Tries(
+            case=case, lengths=lengths, execute=execute, after=after, future=future
+        )
+        while one is not None:
+            one = one.attempt()
         return future
 
 

@@ -31,7 +31,7 @@ from worker_agent.errors import (
 )
 from worker_agent.examine import Examiner
 from worker_agent.replay import CheckpointUnusable, ReplayTooSlow
-from worker_agent.seats import Seats
+from worker_agent.seats import Length, Seats
 
 SEGMENT, LOW = 2, 1
 OTHER_ID = "aud_01M8498KNAF9QBYEWW1M2N52KV"
@@ -67,9 +67,9 @@ class Queued(Seats):
         super().__init__()
         self.queue: list[tuple[Future[Any], Callable[[], Any]]] = []
 
-    def start(self, case: Case, run: Callable[[], Any], **_: Any) -> Future[Any]:
+    def start(self, case: Case, execute: Callable[[Length], Any], *_: Any, **__: Any) -> Any:
         future: Future[Any] = Future()
-        self.queue.append((future, run))
+        self.queue.append((future, partial(execute, Length.SHORT)))
         return future
 
     def run_next(self) -> None:

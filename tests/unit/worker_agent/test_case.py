@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.fakes.cases import SEGMENTS, STEPS, Committed, ScriptedAuditor
 from tests.fakes.chain import FakeChain
 from tests.fakes.market import FakeMarket
 from tests.fakes.sandbox import make_checkpoint
+from worker_agent import examine
 from worker_agent.audit import Auditor
 from worker_agent.case import (
     CaseInputs,
@@ -266,5 +268,21 @@ def test_when_a_segment_is_run_again_then_the_program_sees_all_of_the_leases_seg
     replayed = auditor._replay_of(case, found, "first", False)
     assert (replayed.max_segments, replayed.start_segment, replayed.segment) == (SEGMENTS, 1, 1)
     assert (replayed.seed, replayed.resume) == (found.seed, found.checkpoint)
+    auditor.close()
+    auditor.context.journal.close()
+
+
+def test_when_a_first_try_is_given_less_time_than_the_case_has_then_it_ends_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [1.0] * 8
+    auditor, lease, inputs = handed_over(tmp_path, numbers, numbers)
+    case = lease.case(inputs=inputs)
+    found = fetch_case_inputs(auditor.context, auditor.at, case)
+    limits: list[float] = []
+    monkeypatch.setattr(examine, "replay", lambda _, request, __: limits.append(request.limit_s))
+    for longest_s in (1.0, math.inf):
+        Auditor.run_again(auditor, case, found, "first", longest_s=longest_s)
+    assert limits == [1.0, auditor.limit_of(case, 1)]
     auditor.close()
     auditor.context.journal.close()
