@@ -118,11 +118,11 @@ class Arbiter(Examiner):
         """A run that ends after the dispute is of no use."""
         return max(_LEAST_LIMIT_S, float(case.history.terms.dispute_timeout))
 
-    def forget(self, audit_id: str) -> None:
+    def forget(self, case_id: str) -> None:
         """Drop all runs as well: results of cancelled ones are none."""
-        super().forget(audit_id)
+        super().forget(case_id)
         with self._lock:
-            runs = self._runs.pop(audit_id, None)
+            runs = self._runs.pop(case_id, None)
         if runs is not None:
             runs.control.cancel("the case is over")
 
@@ -157,9 +157,9 @@ class Arbiter(Examiner):
     def _start(self, case: Case, inputs: CaseInputs) -> Runs:
         """Start both runs, or find them running; after a restart they start again."""
         with self._lock:
-            known = self._runs.get(case.audit.audit_id)
+            known = self._runs.get(case.audit.case_id)
             if known is None:
-                known = self._runs[case.audit.audit_id] = self._new_runs(case, inputs)
+                known = self._runs[case.audit.case_id] = self._new_runs(case, inputs)
         return known
 
     def _new_runs(self, case: Case, inputs: CaseInputs) -> Runs:

@@ -140,13 +140,13 @@ class Auditor(Examiner):
         """A run that ends after the window is of no use."""
         return float(max(60, case.history.terms.window))
 
-    def forget(self, audit_id: str) -> None:
+    def forget(self, case_id: str) -> None:
         """Let a case whose run had its time run again."""
-        super().forget(audit_id)
-        self._too_slow.discard(audit_id)
+        super().forget(case_id)
+        self._too_slow.discard(case_id)
 
     def _execute(self, market: Market, case: Case) -> None:
-        if case.audit.audit_id in self._too_slow:
+        if case.audit.case_id in self._too_slow:
             return
         inputs = self.inputs(market, case)
         known, record = self.recall(case, "first")
@@ -158,7 +158,7 @@ class Auditor(Examiner):
                 log.warning("%s: %s", case.short, error)
                 record = None
             except ReplayTooSlow:
-                self._too_slow.add(case.audit.audit_id)
+                self._too_slow.add(case.audit.case_id)
                 raise
             except JobFailed as error:
                 # It may be this machine: nobody is challenged for what could not be computed.
@@ -166,7 +166,7 @@ class Auditor(Examiner):
                 return
             if record is not None and record.first_step != inputs.first_step:
                 record = None  # the state claims another place in the job than its opening
-            self._took[case.audit.audit_id] = time.monotonic() - begun
+            self._took[case.audit.case_id] = time.monotonic() - begun
             self.remember(case, "first", record)
         self.report(market, case, record)
 
@@ -227,7 +227,7 @@ class Auditor(Examiner):
         lease, now = chain.lease(lease_id), chain.now()
         if lease.status is LeaseStatus.DISPUTED:
             now = chain.view(chain.escrow.dispute_of(lease_id)).disputed_at or now
-        needed = 1.5 * self._took.get(case.audit.audit_id, 0.0) + MARGIN_S[0]
+        needed = 1.5 * self._took.get(case.audit.case_id, 0.0) + MARGIN_S[0]
         return matures_at(case.history.terms, lease) - now > needed
 
     def _confirmed(self, market: Market, case: Case, first: SegmentRecord | None) -> bool:

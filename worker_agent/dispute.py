@@ -30,7 +30,7 @@ class Dispute:
 
     def found(self, audit: AuditView) -> None:
         """Note that a segment's data are there."""
-        self._withheld.setdefault(audit.segment, {})[audit.audit_id] = False
+        self._withheld.setdefault(audit.segment, {})[audit.case_id] = False
 
     def missed(self, audit: AuditView, now: int) -> bool:
         """Note that a segment's data are not there now; whether they are at no market.
@@ -41,17 +41,17 @@ class Dispute:
         runs. What it has not answered by then counts as withheld, whatever comes later. What an
         arbiter looks at late itself, because it was busy or restarted, is in time.
         """
-        turn = (audit.audit_id, audit.state in {AuditState.REPORTED, AuditState.OPENED})
+        turn = (audit.case_id, audit.state in {AuditState.REPORTED, AuditState.OPENED})
         since = self._missing_since.setdefault(turn, now)
         if now >= since + (self.ends_at - since) // 2:
-            self._late.add(audit.audit_id)
+            self._late.add(audit.case_id)
         rows = self._withheld.setdefault(audit.segment, {})
-        rows[audit.audit_id] = True
+        rows[audit.case_id] = True
         return all(rows.values())
 
     def is_late(self, audit: AuditView) -> bool:
         """Whether what comes now counts as withheld all the same; see `missed`."""
-        return audit.audit_id in self._late
+        return audit.case_id in self._late
 
     def __str__(self) -> str:
         return f"{self.lease_id.hex()}:{self.disputed_at}"

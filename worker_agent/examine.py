@@ -138,11 +138,11 @@ class Examiner(ABC):
     def remember(self, case: Case, name: str, record: SegmentRecord | None) -> None:
         """Journal an own result, so that a restart need not compute it again."""
         value = {"record": record.to_json() if record else None}
-        self.context.journal.put(_KIND, f"{case.audit.audit_id}:{name}", value)
+        self.context.journal.put(_KIND, f"{case.audit.case_id}:{name}", value)
 
     def recall(self, case: Case, name: str) -> tuple[bool, SegmentRecord | None]:
         """A journaled result: whether there is one, and it."""
-        known = self.context.journal.get(_KIND, f"{case.audit.audit_id}:{name}")
+        known = self.context.journal.get(_KIND, f"{case.audit.case_id}:{name}")
         if known is None:
             return False, None
         record = known["record"]
@@ -158,7 +158,7 @@ class Examiner(ABC):
         SeatTaken
             Those of another segment of the lease are being fetched.
         """
-        key = case.audit.audit_id
+        key = case.audit.case_id
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
@@ -193,7 +193,7 @@ class Examiner(ABC):
         Its turn began when this process first saw it: who is slow itself, or was restarted, does
         not hold its own delay against a provider.
         """
-        turn = (case.audit.audit_id, case.audit.state)
+        turn = (case.audit.case_id, case.audit.state)
         with self._lock:
             since = self._seen.setdefault(turn, time.monotonic())
         return time.monotonic() - since >= self.context.settings.audit_patience_s
@@ -206,7 +206,7 @@ class Examiner(ABC):
     def control_of(self, case: Case) -> Control:
         """Ends all runs of a case."""
         with self._lock:
-            return self._controls.setdefault(case.audit.audit_id, Control())
+            return self._controls.setdefault(case.audit.case_id, Control())
 
     def run_again(
         self,
@@ -258,7 +258,7 @@ class Examiner(ABC):
             start_segment=first,
             segment=audit.segment,
             resume=None if from_start else inputs.checkpoint,
-            folder=self.context.folder("audits") / f"{audit.audit_id}-{name}",
+            folder=self.context.folder("audits") / f"{audit.case_id}-{name}",
             limit_s=self.limit_of(case, audit.segment - first + 1),
             segment_limit_s=self._longest_s(1),
             max_bytes=min(MAX_CHECKPOINT_BYTES, inputs.manifest.disk_bytes),
@@ -272,10 +272,10 @@ class Examiner(ABC):
         """Longest run of so many segments: the other sides' terms alone would allow months."""
         return _START_S + num_segments * self.context.settings.max_segment_s
 
-    def forget(self, audit_id: str) -> None:
+    def forget(self, case_id: str) -> None:
         """Drop what is left of a case's cancelled runs."""
         with self._lock:
-            self._controls.pop(audit_id, None)
+            self._controls.pop(case_id, None)
 
     @abstractmethod
     def limit_s(self, case: Case) -> float:
@@ -302,67 +302,67 @@ class Examiner(ABC):
         live: dict[str, AuditView] = {}
         for row in live_audits(market, "auditor"):
             try:
-                audit = parse_audit(row)
+                audit = parse_audit(row, market.url)
             except RejectedInput as error:
                 self._warn(market.url, str(row)[:64], str(error))
                 continue
             if audit.kind is self.kind and audit.state in LIVE_AUDITS:
-                live[audit.audit_id] = audit
+                live[audit.case_id] = audit
         working = set(filter(self._is_working, live))
         for audit in choose(live.values(), working, self._taken):
-            self._renew(audit.audit_id)
-            self._taken.pop(audit.audit_id, None)  # it is last from now on
-            self._taken[audit.audit_id] = market, audit
-            self._working[audit.audit_id] = self._pool.submit(self._guarded, market, audit)
+            self._renew(audit.case_id)
+            self._taken.pop(audit.case_id, None)  # it is last from now on
+            self._taken[audit.case_id] = market, audit
+            self._working[audit.case_id] = self._pool.submit(self._guarded, market, audit)
         self._drop_over(market, live)
 
-    def _is_working(self, audit_id: str) -> bool:
-        working = self._working.get(audit_id)
+    def _is_working(self, case_id: str) -> bool:
+        working = self._working.get(case_id)
         return working is not None and not working.done()
 
     def _drop_over(self, market: Market, live: Collection[str]) -> None:
         """Drop what is kept of cases for which a market waits no longer."""
-        for audit_id, (at, _) in list(self._taken.items()):
-            if at is not market or audit_id in live or self._is_working(audit_id):
+        for case_id, (at, _) in list(self._taken.items()):
+            if at is not market or case_id in live or self._is_working(case_id):
                 continue
-            self.forget(audit_id)
+            self.forget(case_id)
             with self._lock:
-                self._inputs.pop(audit_id, None)
-                for turn in [turn for turn in self._seen if turn[0] == audit_id]:
+                self._inputs.pop(case_id, None)
+                for turn in [turn for turn in self._seen if turn[0] == case_id]:
                     del self._seen[turn]
-            del self._taken[audit_id], self._working[audit_id]
+            del self._taken[case_id], self._working[case_id]
 
     def _clear_folder(self) -> None:
         """Remove what was fetched or written for no case that is left; after a crash as well."""
         kept = set(self._taken) | {audit.lease_id.hex() for _, audit in self._taken.values()}
         for path in self.context.folder("audits").iterdir():
-            # A lease's inputs, or a run's folder: see `_replay_of`.
+            # A lease's inputs, or what is named after a case: a run's folder, or a checkpoint.
             if path.name.partition("-")[0] not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _renew(self, audit_id: str) -> None:
+    def _renew(self, case_id: str) -> None:
         """Let a case that was dropped run again: a reorganisation can make it matter once more."""
         with self._lock:
-            control = self._controls.get(audit_id)
+            control = self._controls.get(case_id)
         if control is not None and control.cancelled:
-            self.forget(audit_id)
+            self.forget(case_id)
 
     def _drop_pointless(self) -> None:
         """Cancel runs of segments that were paid meanwhile: others may still be in time."""
-        for audit_id, working in list(self._working.items()):
-            _, audit = self._taken[audit_id]
+        for case_id, working in list(self._working.items()):
+            _, audit = self._taken[case_id]
             if working.done():
                 continue
             if not open_to_challenge(self.context.chain.lease(audit.lease_id), audit.segment):
                 with self._lock:
-                    control = self._controls.setdefault(audit_id, Control())
+                    control = self._controls.setdefault(case_id, Control())
                 control.cancel("the segment is paid or the lease closed")
 
     def _guarded(self, market: Market, audit: AuditView) -> None:
         try:
             lease = self.context.chain.lease(audit.lease_id)
             if lease.status is LeaseStatus.CLOSED or not open_to_challenge(lease, audit.segment):
-                self.forget(audit.audit_id)  # paid or closed: it can change nothing any more
+                self.forget(audit.case_id)  # paid or closed: it can change nothing any more
                 return
             history = self._histories.of(market, audit.lease_id)
             chain = self.context.chain

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from client_sdk.protocol.addresses import checksum_address
-from client_sdk.protocol.canonical import hash_from_hex
+from client_sdk.protocol.canonical import canonical_digest, hash_from_hex
 from client_sdk.protocol.errors import MessageError, ProtocolError
 from client_sdk.protocol.ids import IdKind, check_id
 from client_sdk.protocol.messages import AuditorKey
@@ -82,7 +82,10 @@ class AuditInputs:
 class AuditView:
     """One row of a market's audits, as one party sees it."""
 
+    market: str
+    """Base URL of the market that shows it."""
     audit_id: str
+    """The market's name of it, for messages to that market."""
     kind: AuditKind
     state: AuditState
     lease_id: bytes
@@ -99,6 +102,17 @@ class AuditView:
     reported: bool
     opening: BoundaryOpening | None
     """Opening of the segment itself."""
+
+    @property
+    def case_id(self) -> str:
+        """Name under which everything about it is kept here; the same in all its states.
+
+        A market may show something else under the same ``audit_id``, or another market's id. What
+        came of one claim would then be held against another, and so the name binds the whole claim.
+        """
+        claim = [self.market, self.audit_id, self.kind.value, self.lease_id.hex()]
+        claim += [str(self.segment), self.commit_root.hex()]
+        return f"{self.audit_id}.{canonical_digest(claim).hex()[:32]}"
 
 
 def live_audits(market: Market, role: str) -> list[object]:
@@ -125,8 +139,13 @@ def live_audits(market: Market, role: str) -> list[object]:
     return rows
 
 
-def parse_audit(value: object) -> AuditView:
+def parse_audit(value: object, market: str) -> AuditView:
     """Read one audit.
+
+    Parameters
+    ----------
+    market:
+        Base URL of the market that shows it.
 
     Raises
     ------
@@ -140,6 +159,7 @@ def parse_audit(value: object) -> AuditView:
         if reader.has("draw") and (draw := reader.inner("draw")).has("auditors"):
             pool = draw.items("auditors", checksum_address)
         return AuditView(
+            market=market,
             audit_id=check_id(reader.raw("audit_id"), IdKind.AUDIT, "audit_id"),
             kind=AuditKind(reader.text("kind", max_length=32)),
             state=AuditState(reader.text("state", max_length=32)),

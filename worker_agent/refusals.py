@@ -15,13 +15,13 @@ from worker_agent.errors import BadArtifact, BadCheckpoint, OtherBytes, Withheld
 from worker_agent.journal import Journal
 
 MAX_ANSWERS: Final = 3
-"""So many different inputs of one audit are tried: it costs nothing to hand in ever new ones."""
+"""So many different inputs of one case are tried: it costs nothing to hand in ever new ones."""
 _KIND: Final = "refused"
 _MISSING: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class Refusals:
-    """What was refused, by audit and by what was handed over; kept in the journal."""
+    """What was refused, by case and by what was handed over; kept in the journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -34,7 +34,7 @@ class Refusals:
         Withheld
             These inputs were, or several others before them.
         """
-        known = self._journal.all(_KIND, f"{case.audit.audit_id}:")
+        known = self._journal.all(_KIND, f"{case.audit.case_id}:")
         digest = _digest(case)
         for refused in known:
             if refused["inputs"] == digest or len(known) >= MAX_ANSWERS:
@@ -46,7 +46,7 @@ class Refusals:
             return
         digest = _digest(case)
         document = {"inputs": digest, "why": str(error)}
-        self._journal.put(_KIND, f"{case.audit.audit_id}:{digest}", document)
+        self._journal.put(_KIND, f"{case.audit.case_id}:{digest}", document)
 
 
 def _digest(case: Case) -> str:

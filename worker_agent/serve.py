@@ -84,7 +84,7 @@ class ServeAudits:
     def _answer_all(self, market: Market) -> None:
         for row in live_audits(market, "operator"):
             try:
-                audit = parse_audit(row)
+                audit = parse_audit(row, market.url)
                 self._answer(market, audit)
             except (RejectedInput, ProviderFault, MarketRefused) as error:
                 # About this row alone: those behind it still get answers.

@@ -40,15 +40,15 @@ def choose(
     """
     leases: dict[bytes, dict[str, AuditView]] = defaultdict(dict)
     for audit in audits:
-        leases[audit.lease_id][audit.audit_id] = audit
-    turn = {audit_id: number for number, audit_id in enumerate(taken)}
+        leases[audit.lease_id][audit.case_id] = audit
+    turn = {case_id: number for number, case_id in enumerate(taken)}
     chosen: list[AuditView] = []
     for of_lease in leases.values():
-        waiting = [audit for audit in of_lease.values() if audit.audit_id not in working]
+        waiting = [audit for audit in of_lease.values() if audit.case_id not in working]
         room = MOST_OF_LEASE - (len(of_lease) - len(waiting))
-        waiting.sort(key=lambda audit: (audit.segment, audit.audit_id))
+        waiting.sort(key=lambda audit: (audit.segment, audit.case_id))
         lowest, others = waiting[:1], waiting[1:]
-        others.sort(key=lambda audit: turn.get(audit.audit_id, -1))  # keeps the order of segments
+        others.sort(key=lambda audit: turn.get(audit.case_id, -1))  # keeps the order of segments
         chosen += [*lowest, *others][: max(0, room)]
     return chosen
 

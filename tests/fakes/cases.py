@@ -167,6 +167,7 @@ class Committed:
             expires_at=self.chain.now() + 3600,
         )
         values: dict[str, Any] = {
+            "market": self.market.url,
             "audit_id": AUDIT_ID,
             "kind": AuditKind.AUDIT,
             "state": AuditState.OPENED,

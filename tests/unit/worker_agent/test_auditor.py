@@ -197,7 +197,7 @@ def test_when_a_run_has_had_its_time_then_it_is_not_repeated(lease: Committed, m
         execute(auditor, lease)
     execute(auditor, lease)
     assert (auditor.runs, lease.row["state"]) == (["first"], "inputs_ready")
-    auditor.forget(AUDIT_ID)
+    auditor.forget(lease.view().case_id)
     with pytest.raises(ReplayTooSlow):
         execute(auditor, lease)
 

@@ -24,7 +24,7 @@ from tests.fakes.sandbox import CLASS_DIGEST, Behaviour, FakeSandbox
 from worker_agent.arbiter import Arbiter, Runs
 from worker_agent.audit import Auditor
 from worker_agent.examine import Examiner
-from worker_agent.exchange import live_audits
+from worker_agent.exchange import live_audits, parse_audit
 from worker_agent.execution import Control
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
@@ -151,8 +151,9 @@ def test_when_a_dropped_case_matters_again_then_it_runs_again(world: Any, examin
     world.start_lease(parties.make_job(world.folder, world.market))
     world.run_until(lambda: world.market.audits)
     # The segment was paid, and a reorganisation took the payment back.
-    for audit_id in world.market.audits:
-        control = both.auditor._controls.setdefault(audit_id, Control())
+    for row in world.market.audits.values():
+        case_id = parse_audit(row, world.market.url).case_id
+        control = both.auditor._controls.setdefault(case_id, Control())
         control.cancel("the segment is paid or the lease closed")
     first = set(world.market.audits)
     world.run_until(world.closed, both.turn)
@@ -349,9 +350,7 @@ def test_when_the_auditor_was_slow_itself_then_the_provider_still_has_its_time(
 ) -> None:
     both = examiners()
     world.start_lease(parties.make_job(world.folder, world.market))
-    case = type(
-        "Case", (), {"audit": type("AuditView", (), {"audit_id": "a", "state": "reported"})}
-    )
+    case = type("Case", (), {"audit": type("AuditView", (), {"case_id": "a", "state": "reported"})})
     assert not both.auditor.waited(case)
     both.auditor._seen[("a", "reported")] -= 2
     assert both.auditor.waited(case)

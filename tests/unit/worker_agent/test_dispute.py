@@ -54,7 +54,8 @@ def test_when_it_is_missing_after_half_of_the_time_that_was_left_then_it_is_late
         assert not dispute.is_late(row(lease, state))
         dispute.missed(row(lease, state), now)
     assert dispute.is_late(row(lease, OPENED)) is late
-    assert not dispute.is_late(row(lease, OPENED, audit_id=OTHER_ID)), "of this market only"
+    assert not dispute.is_late(row(lease, OPENED, audit_id=OTHER_ID)), "of this row only"
+    assert not dispute.is_late(row(lease, OPENED, market="http://other.test")), "nor of its like"
 
 
 def test_when_one_market_has_the_data_then_they_are_not_missing_at_all_of_them(

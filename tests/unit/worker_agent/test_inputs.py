@@ -166,6 +166,7 @@ def test_when_a_state_file_is_malformed_then_it_is_refused(tmp_path: Path, state
         checkpoint_hash(tmp_path)
 
 
+URL = "http://market.test"
 AUDIT: dict[str, Any] = {
     "audit_id": "aud_01M8498KNAF9QBYEWW1M2N52KT",
     "kind": "audit",
@@ -191,10 +192,10 @@ AUDIT: dict[str, Any] = {
 
 
 def test_when_an_audit_is_read_then_every_field_is_checked() -> None:
-    task = parse_audit(AUDIT)
+    task = parse_audit(AUDIT, URL)
     assert (task.kind, task.segment, task.auditor) == (AuditKind.AUDIT, 3, ADDRESS)
     assert task.pool is None
-    drawn = parse_audit({**AUDIT, "draw": {"auditors": [ADDRESS.lower()], "num_samples": 1}})
+    drawn = parse_audit({**AUDIT, "draw": {"auditors": [ADDRESS.lower()], "num_samples": 1}}, URL)
     assert drawn.pool == (ADDRESS,)
 
 
@@ -220,9 +221,9 @@ def test_when_an_audit_is_read_then_every_field_is_checked() -> None:
 )
 def test_when_an_audit_is_malformed_then_it_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RejectedInput):
-        parse_audit({**AUDIT, **change})
+        parse_audit({**AUDIT, **change}, URL)
     with pytest.raises(RejectedInput):
-        parse_audit([change])
+        parse_audit([change], URL)
 
 
 def test_when_base64_or_addresses_are_malformed_then_they_are_refused() -> None:

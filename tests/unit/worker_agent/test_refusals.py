@@ -79,7 +79,8 @@ def test_when_inputs_were_refused_then_they_are_never_fetched_again(fetches: Fet
     assert fetches.num == 1
     fetches.ask("b")  # the provider corrects itself
     fetches.ask(audit_id=OTHER_ID)
-    assert fetches.num == 3
+    fetches.ask(market="http://other.test")  # which handed in nothing that was refused
+    assert fetches.num == 4
 
 
 def test_when_ever_new_inputs_are_refused_then_no_more_are_fetched(fetches: Fetches) -> None:

@@ -71,7 +71,7 @@ def sees(monkeypatch: pytest.MonkeyPatch, cases: dict[str, Case]) -> None:
     """Let the market have these cases, and no others."""
     rows = [case.audit for case in cases.values()]
     monkeypatch.setattr(examine, "live_audits", lambda *_: rows)
-    monkeypatch.setattr(examine, "parse_audit", lambda row: row)
+    monkeypatch.setattr(examine, "parse_audit", lambda row, _url: row)
     monkeypatch.setattr(turns, "MOST_OF_LEASE", len(IDS))  # they stand for cases of several leases
     monkeypatch.setattr(turns, "opened_block_hint", lambda *_: 0)
     monkeypatch.setattr(examine, "confirm_case", lambda _c, _m, audit, *_: cases[audit.audit_id])
@@ -155,7 +155,7 @@ def test_when_four_leases_of_a_pair_are_slow_then_another_pairs_one_is_still_aud
     executed = {name for _, name in gated.next(MAX_OF_PAIR + 1)}
     assert IDS[-1] in executed
     for waiting in set(IDS) - executed:
-        auditor._working[waiting].result(timeout=20)  # it keeps no thread
+        auditor._working[cases[waiting].audit.case_id].result(timeout=20)  # it keeps no thread
     auditor.tick()
     assert gated.begun.empty(), "the pair's first two are still being executed"
     gated.let_go("all")
@@ -188,7 +188,7 @@ def test_when_the_renters_other_leases_are_slow_then_an_honest_commit_is_cleared
     for segment in range(SEGMENTS):
         honest = arbitration(lease, segment, f"{AUDIT_ID[:-1]}{segment}")
         arbiter.step(arbiter.at, honest)
-        wait([arbiter._runs[honest.audit.audit_id].resumed], timeout=20)
+        wait([arbiter._runs[honest.audit.case_id].resumed], timeout=20)
         arbiter.step(arbiter.at, honest)
     assert [ruled.fraud for ruled in lease.rulings] == [False]
     assert gated.begun.empty(), "no whole run was needed"
@@ -272,10 +272,11 @@ def test_when_a_case_is_over_then_what_runs_is_ended_and_what_waits_never_begins
 ) -> None:
     arbiter = make(ScriptedArbiter)
     gated = Gated(lease, monkeypatch, arbiter)
-    sees(monkeypatch, {AUDIT_ID: arbitration(lease, 1)})
+    case = arbitration(lease, 1)
+    sees(monkeypatch, {AUDIT_ID: case})
     turn(arbiter)
     gated.next(1)
-    runs = arbiter._runs[AUDIT_ID]
+    runs = arbiter._runs[case.audit.case_id]
     if over == "paid":
         monkeypatch.setattr(examine, "open_to_challenge", lambda *_: False)
         turn(arbiter)

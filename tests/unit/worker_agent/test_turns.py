@@ -54,18 +54,20 @@ def test_when_the_lowest_cases_are_stuck_then_each_of_the_others_has_its_turn(
     lease: Committed,
 ) -> None:
     many, taken, seen = rows(lease, 20), dict[str, None](), set()
+    named = {audit.audit_id: audit.case_id for audit in many}
+    running = {named["aud_5"], named["aud_6"]}
     for turn in itertools.count(1):
-        chosen = choose(many, {"aud_5", "aud_6"}, taken)  # two of them run, turn after turn
+        chosen = choose(many, running, taken)
         assert len(chosen) == MOST_OF_LEASE - 2
         assert "aud_0" in {audit.audit_id for audit in chosen}, "what is lowest never waits"
         for audit in chosen:
-            taken.pop(audit.audit_id, None)
-            taken[audit.audit_id] = None
-            seen.add(audit.audit_id)
+            taken.pop(audit.case_id, None)
+            taken[audit.case_id] = None
+            seen.add(audit.case_id)
         if len(seen) == len(many) - 2:
             break
         assert turn < len(many)
-    assert choose(many, {f"aud_{n}" for n in range(MOST_OF_LEASE)}, taken) == []
+    assert choose(many, {named[f"aud_{n}"] for n in range(MOST_OF_LEASE)}, taken) == []
 
 
 def test_when_a_market_gives_a_row_twice_then_it_begins_once(lease: Committed) -> None:
@@ -143,7 +145,7 @@ def test_when_a_lease_floods_an_arbiter_then_the_others_case_is_stepped_in_the_s
     monkeypatch.setattr(examine, "confirm_case", confirm)
     monkeypatch.setattr(examine, "open_to_challenge", lambda *_: True)
     monkeypatch.setattr(examine, "live_audits", lambda *_: flood + other)
-    monkeypatch.setattr(examine, "parse_audit", lambda row: row)
+    monkeypatch.setattr(examine, "parse_audit", lambda row, _url: row)
     view = lease.chain.lease(lease.lease_id)
     monkeypatch.setattr(arbiter.context.chain, "lease", lambda _id: view)
     monkeypatch.setattr(arbiter, "step", lambda _m, case: stepped.append(case.audit.audit_id))

@@ -32,6 +32,7 @@ from tests.support.market import (
 from worker_agent.exchange import parse_audit
 
 SEGMENTS = 8
+URL = "http://market.test"
 
 
 @pytest.fixture
@@ -170,8 +171,9 @@ async def test_when_an_auditor_went_away_then_it_is_not_drawn_and_the_worker_rep
         gone.seen_at = now() - timedelta(seconds=world.market.settings.auditor_ttl_s + 1)
     assert await draw(world, event) == {AUDITOR.address.lower()}
     rows = (await world.request(OPERATOR, "GET", "/audits?role=operator")).json()["audits"]
-    assert [parse_audit(row).pool for row in rows] == [(AUDITOR.address,)] * SEGMENTS
-    assert all(same_address(parse_audit(row).auditor, AUDITOR.address) for row in rows)
+    audits = [parse_audit(row, URL) for row in rows]
+    assert [audit.pool for audit in audits] == [(AUDITOR.address,)] * SEGMENTS
+    assert all(same_address(audit.auditor, AUDITOR.address) for audit in audits)
 
 
 async def test_when_a_crowd_registers_then_a_pool_that_workers_can_read_is_drawn_from(
@@ -183,7 +185,7 @@ async def test_when_a_crowd_registers_then_a_pool_that_workers_can_read_is_drawn
     drawn = await draw(world, event)
     rows = (await world.request(OPERATOR, "GET", "/audits?role=operator")).json()["audits"]
     pool = pool_of(bytes(32), bytes.fromhex(rented.lease_id[2:]), event_root(event), crowd)
-    assert [address.lower() for address in parse_audit(rows[0]).pool or ()] == pool
+    assert [address.lower() for address in parse_audit(rows[0], URL).pool or ()] == pool
     assert drawn <= set(pool)
 
 
