@@ -15,7 +15,7 @@ class OutboxItem(Base):
     """One thing to do; done at least once, with one effect because its key is idempotent."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index(None, "state", "due_at"), Index(None, "kind", "created_at"))
+    __table_args__ = (Index(None, "state", "due_at"), Index(None, "kind", "updated_at"))
 
     item_id: Mapped[ObjectId] = mapped_column(primary_key=True)
     kind: Mapped[Word]

@@ -100,9 +100,9 @@ async def find_done(session: AsyncSession, kind: str, prefix: str) -> OutboxItem
 
 
 async def num_sent(session: AsyncSession, kinds: Collection[str], since: datetime) -> int:
-    """Return how many items of these kinds were sent to the chain, or may still be.
+    """Return how many items of these kinds were sent to the chain since a time, or may still be.
 
-    What ended without a transaction does not count.
+    What ended without a transaction does not count, what waits does however old it is.
     """
     sent = OutboxItem.result[("transactions", 0)].as_string().is_not(None)
     found = await session.scalar(
@@ -110,8 +110,10 @@ async def num_sent(session: AsyncSession, kinds: Collection[str], since: datetim
         .select_from(OutboxItem)
         .where(
             OutboxItem.kind.in_(kinds),
-            OutboxItem.created_at > since,
-            or_(OutboxItem.state == OutboxState.QUEUED, sent),
+            or_(
+                OutboxItem.state == OutboxState.QUEUED,
+                and_(OutboxItem.updated_at > since, sent),
+            ),
         )
     )
     return found or 0

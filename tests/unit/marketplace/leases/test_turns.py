@@ -169,7 +169,15 @@ async def test_when_the_hour_is_spent_then_leases_wait_for_the_next_in_their_tur
     known = await ordered(keeper, last)
     assert known == {hex32(n) for n in range(PER_HOUR + 1)}, "what cost no gas does not count"
     async with keeper.market.database.writing() as session:
-        (await items(session))[3].created_at -= timedelta(hours=1)
+        for item in await items(session):
+            item.created_at -= timedelta(hours=1)
+            if item.state == OutboxState.QUEUED:
+                item.updated_at -= timedelta(hours=1)
+    assert await ordered(keeper, last) == known, "they wait, or were sent just now"
+    async with keeper.market.database.writing() as session:
+        sent = await session.get(OutboxItem, reverted.item_id)
+        assert sent is not None
+        sent.updated_at -= timedelta(hours=1)
     assert await ordered(keeper, last) == known | {hex32(PER_HOUR + 1)}, "the next, and no more"
 
 
