@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     relays_per_hour: int = Field(default=120, gt=0)
     """Calls that this node carries for one account."""
     all_relays_per_hour: int = Field(default=1_000, gt=0)
-    """Calls that this node carries for all accounts together; what costs no gas does not count."""
+    """Calls of each kind (openings, stops, withdrawals) that this node carries for all accounts
+    together; what costs no gas does not count."""
     unasked_relays_per_hour: int = Field(default=1_000, gt=0)
     """Calls that this node makes for leases whose parties did not; what costs no gas does not
     count."""

@@ -242,6 +242,12 @@ async def lease(session: AsyncSession, scope: Scope, lease_id: str) -> LeaseFact
     return facts_of(LeaseFacts, row) if row else None
 
 
+async def credit(session: AsyncSession, scope: Scope, token: str, account: str) -> int:
+    """Return what an account can withdraw, in the token's smallest unit."""
+    row = await session.get(Credit, scope.id(token, account))
+    return row.amount if row else 0
+
+
 async def stake(session: AsyncSession, scope: Scope, provider: str, token: str) -> StakeFacts:
     """Return a provider's stake; an empty one when it never staked."""
     row = await session.get(Stake, scope.id(provider, token))

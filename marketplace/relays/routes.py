@@ -33,14 +33,14 @@ from marketplace.web.schemas import errors
 
 router = APIRouter(prefix="/relays", tags=["relays"])
 _COMMON = (Unauthenticated, RequestInvalid, RateLimited)
-_ASKED = (*_COMMON, RelaysSpent, RelayClosed)
+_ASKED = (*_COMMON, RelaysSpent, RelayClosed, RelayRefused)
 _SIGNED = (MessageRefused, SignatureRefused)
 
 
 @router.post(
     "/openings",
     status_code=202,
-    responses=errors(*_ASKED, *_SIGNED, RelayFeeTooLow, RelayRefused),
+    responses=errors(*_ASKED, *_SIGNED, RelayFeeTooLow),
 )
 async def opening(
     body: OpeningBody, caller: CallerDep, market: MarketDep, limiter: LimiterDep
@@ -84,5 +84,7 @@ async def state(
 
 async def _add(market: Market, limiter: RateLimiter, asked: Asked, caller: str) -> RelayAnswer:
     await limiter.hit(f"relay:{caller}", market.settings.relays_per_hour, 3_600)
+    async with market.database.reading() as session:
+        await service.require_possible(session, market, asked)
     async with market.database.writing() as session:
         return await service.add(session, market, asked, now())

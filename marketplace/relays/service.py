@@ -6,7 +6,8 @@ block the second would only cost gas. Whether the contract allows a call is aske
 before any gas is spent (``marketplace.relays.tasks``).
 Not covered: that a relayed call wins. An account can take its money away between that question and
 the block; the gas is then lost to this node. So there is a limit per account, and, since accounts
-cost nothing, one for all of them.
+cost nothing, one for all of them, for each kind of call. What waits counts, so only what the index
+shows to be possible may wait.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from client_sdk.protocol.addresses import same_address
 from client_sdk.protocol.canonical import to_hex
 from client_sdk.protocol.keccak import keccak256
-from client_sdk.protocol.states import RelayState
+from client_sdk.protocol.states import LeaseState, RelayState
 from client_sdk.protocol.terms import Terms
 from marketplace.context import Market
 from marketplace.domain.states import OutboxState
@@ -35,6 +36,7 @@ from marketplace.errors import (
     RelayUnknown,
     SignatureRefused,
 )
+from marketplace.indexer import repository as chain_rows
 from marketplace.models import OutboxItem
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import ASKED, RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW
@@ -144,6 +146,41 @@ def withdrawal(market: Market, token: str, key: str, caller: str) -> Asked:
     return Asked(RELAY_WITHDRAW, name, digest, {"account": caller, "token": token})
 
 
+async def require_possible(session: AsyncSession, market: Market, asked: Asked) -> None:
+    """Refuse what the index shows to be in vain, before it takes a place among the hour's calls.
+
+    Else requests that cost nobody anything would take them all. What is known already passes.
+
+    Raises
+    ------
+    RelayRefused
+        There is no such credit, listing or live lease, or the index does not have it yet.
+    """
+    if await outbox.find(session, asked.key) is not None:
+        return
+    scope, payload = market.scope, asked.payload
+    if asked.kind == RELAY_WITHDRAW:
+        least = rates(market, payload["token"]).min_withdrawal
+        token, account = payload["token"].lower(), payload["account"]
+        if await chain_rows.credit(session, scope, token, account) < least:
+            raise RelayRefused(f"The credit is less than {least} units, this node's least.")
+        return
+    terms = Terms.from_json(dict(payload["terms"]))
+    if asked.kind == RELAY_STOP:
+        lease = await chain_rows.lease(session, scope, to_hex(terms.lease_id(market.domain)))
+        if lease is None or lease.state is LeaseState.CLOSED:
+            raise RelayRefused("There is no such live lease.")
+        return
+    listing = await chain_rows.listing(session, scope, to_hex(terms.listing_id))
+    if (
+        listing is None
+        or not listing.active
+        or not same_address(listing.provider, terms.provider)
+        or not same_address(listing.operator, terms.operator)
+    ):
+        raise RelayRefused("These are not the terms of a listed machine.")
+
+
 async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime) -> RelayAnswer:
     """Order a call, unless one of the same effect is on its way.
 
@@ -170,7 +207,8 @@ async def add(session: AsyncSession, market: Market, asked: Asked, now: datetime
     if running is not None:
         return answer(running)
     limit = market.settings.all_relays_per_hour
-    if await outbox.num_sent(session, ASKED, now - _HOUR) >= limit:
+    # Of each kind: what fills one of them leaves the others open.
+    if await outbox.num_sent(session, [asked.kind], now - _HOUR) >= limit:
         raise RelaysSpent(retry_after_s=_RETRY_S)
     payload = {**asked.payload, "key": asked.key}
     await outbox.add(session, asked.kind, asked.key, payload, now=now)

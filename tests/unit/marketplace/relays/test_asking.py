@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.consents import Stop
@@ -20,7 +20,7 @@ from marketplace.clock import now
 from marketplace.context import Market
 from marketplace.domain.states import OutboxState
 from marketplace.errors import ConfigurationError, RelayRefused
-from marketplace.models import OutboxItem
+from marketplace.models import Credit, OutboxItem
 from marketplace.outbox import repository as outbox
 from marketplace.outbox.kinds import ASKED, RELAY_COLLECT, RELAY_OPEN, RELAY_STOP, RELAY_WITHDRAW
 from marketplace.relays import service
@@ -65,6 +65,11 @@ async def ask(
     world: World, body: dict[str, Any], account: Any = RENTER, what: str = "openings"
 ) -> httpx.Response:
     return await world.request(account, "POST", f"/relays/{what}", json=body)
+
+
+def stopping(world: World, terms: Terms) -> dict[str, Any]:
+    consent = Stop(lease_id=terms.lease_id(world.market.domain))
+    return {"terms": terms.to_json(), "signature": world.signed(consent, RENTER)}
 
 
 async def end(world: World, state: OutboxState, **values: Any) -> None:
@@ -243,12 +248,11 @@ async def test_when_a_stop_is_for_another_lease_then_it_is_refused(world: World)
 
 async def test_when_a_stop_is_asked_for_again_then_it_is_the_same(world: World) -> None:
     terms = await agreed(world)
-    consent = Stop(lease_id=terms.lease_id(world.market.domain))
-    signature = world.signed(consent, RENTER)
-    body = {"terms": terms.to_json(), "signature": signature}
+    await world.open(terms)
+    body = stopping(world, terms)
     first = (await ask(world, body, what="stops")).json()
     await end(world, OutboxState.DONE, result={"transactions": ["0xaa"]})
-    body["signature"] = "0x" + signature[2:].upper()
+    body["signature"] = "0x" + body["signature"][2:].upper()
     again = (await ask(world, body, what="stops")).json()
     assert (again["request_id"], again["state"]) == (first["request_id"], "confirmed")
 
@@ -265,8 +269,8 @@ async def test_when_a_stop_was_refused_or_failed_then_it_is_tried_again_when_ask
     world: World, state: OutboxState, values: dict[str, Any]
 ) -> None:
     terms = await agreed(world)
-    consent = Stop(lease_id=terms.lease_id(world.market.domain))
-    body = {"terms": terms.to_json(), "signature": world.signed(consent, RENTER)}
+    await world.open(terms)
+    body = stopping(world, terms)
     first = (await ask(world, body, what="stops")).json()
     assert (await ask(world, body, what="stops")).json() == first
     await end(world, state, **values)
@@ -292,17 +296,66 @@ async def test_when_all_accounts_together_have_used_the_hour_then_the_node_says_
     world: World,
 ) -> None:
     terms = await agreed(world)
-    bodies = [opening(world, replaced(terms, nonce=number)) for number in range(5)]
-    for body in bodies:
+    bodies = [opening(world, replaced(terms, nonce=number)) for number in range(4)]
+    for body in bodies[:3]:
         assert (await ask(world, body)).status_code == 202
-    withdrawal = {"token": TOKEN, "key": "k"}
-    for account in (OTHER, STRANGER):
-        assert (await ask(world, withdrawal, account, "withdrawals")).status_code == 202
-    answer = await ask(world, withdrawal, OPERATOR, "withdrawals")
+    answer = await ask(world, bodies[3])
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "relays_spent")
     assert answer.headers["retry-after"] == "60"
-    again = await ask(world, withdrawal, OTHER, "withdrawals")
-    assert again.status_code == 202, "nothing new is carried"
+    assert (await ask(world, bodies[0])).status_code == 202, "nothing new is carried"
+    withdrawal = {"token": TOKEN, "key": "k"}
+    answer = await ask(world, withdrawal, OTHER, "withdrawals")
+    assert answer.status_code == 202, "no kind of call takes the place of another"
+
+
+async def test_when_the_index_shows_a_call_to_be_in_vain_then_it_takes_no_place(
+    world: World,
+) -> None:
+    terms = await agreed(world)
+    ways: list[tuple[str, dict[str, Any], Any]] = [("stops", stopping(world, terms), RENTER)]
+    for change in ({"listing_id": bytes(32)}, {"operator": OTHER.address}):
+        forged = replaced(terms, **change)
+        signature = world.signed(forged, OTHER if "operator" in change else OPERATOR)
+        ways.append(("openings", opening(world, forged) | {"terms_signature": signature}, RENTER))
+    ways.append(("withdrawals", {"token": TOKEN, "key": "k"}, STRANGER))
+    await assert_in_vain(world, ways)
+
+
+async def test_when_a_lease_is_over_or_its_machine_delisted_then_no_call_for_it_takes_a_place(
+    world: World,
+) -> None:
+    terms = await agreed(world)
+    await world.open(terms)
+    assert (await ask(world, stopping(world, terms), what="stops")).status_code == 202
+    await end(world, OutboxState.DONE, result={"refused": "NotActive"})
+    lease_id = "0x" + terms.lease_id(world.market.domain).hex()
+    delisted = world.event("Delisted", listing_id="0x" + terms.listing_id.hex())
+    await world.apply(world.event("Closed", lease_id=lease_id, cause=1, refund="1"), delisted)
+    ways = [("stops", stopping(world, terms), RENTER)]
+    ways.append(("openings", opening(world, replaced(terms, nonce=terms.nonce + 1)), RENTER))
+    await assert_in_vain(world, ways)
+
+
+async def assert_in_vain(world: World, ways: list[tuple[str, dict[str, Any], Any]]) -> None:
+    async with world.market.database.reading() as session:
+        before = await outbox.num_sent(session, ASKED, now() - timedelta(hours=1))
+    for what, body, account in ways:
+        answer = await ask(world, body, account, what)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "relay_refused"), what
+    async with world.market.database.reading() as session:
+        assert await outbox.num_sent(session, ASKED, now() - timedelta(hours=1)) == before
+
+
+async def test_when_a_call_was_taken_then_asking_again_tells_of_it_whatever_the_index_shows(
+    world: World,
+) -> None:
+    body = {"token": TOKEN, "key": "k"}
+    first = (await ask(world, body, what="withdrawals")).json()
+    await end(world, OutboxState.DONE, result={"transactions": ["0xaa"]})
+    async with world.market.database.writing() as session:
+        await session.execute(delete(Credit))
+    again = (await ask(world, body, what="withdrawals")).json()
+    assert (again["request_id"], again["state"]) == (first["request_id"], "confirmed")
 
 
 @pytest.mark.parametrize(
