@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from sqlalchemy import Row, func, or_, select, tuple_
+from sqlalchemy import Row, func, select, true, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from marketplace.clock import from_timestamp
@@ -62,14 +62,20 @@ async def page(
 ) -> tuple[list[Audit], Place | None]:
     """Return an account's next audits, and where to go on, if there may be more."""
     columns = {"auditor": [Audit.auditor], "operator": [Audit.operator]}
-    mine = or_(*(c == account for c in columns.get(role or "", [Audit.auditor, Audit.operator])))
-    place = func.row_number().over(
-        partition_by=Audit.lease_id, order_by=(Audit.segment, Audit.audit_id)
+    mine = [c == account for c in columns.get(role or "", [Audit.auditor, Audit.operator])]
+    still = [Audit.state.in_(list(states)), Audit.updated_at >= after.since] if states else [true()]
+    # Each part has an index of its own. One condition in their place would be looked up in all
+    # audits that the account ever had.
+    parts = (
+        select(Audit.audit_id, Audit.lease_id, Audit.segment).where(*scope.of(Audit), whose, which)
+        for whose in mine
+        for which in still
     )
-    listed = select(Audit.audit_id, place.label("place")).where(*scope.of(Audit), mine)
-    if states:
-        listed = listed.where(or_(Audit.state.in_(list(states)), Audit.updated_at >= after.since))
-    places = listed.subquery()
+    listed = union(*parts).subquery()
+    place = func.row_number().over(
+        partition_by=listed.c.lease_id, order_by=(listed.c.segment, listed.c.audit_id)
+    )
+    places = select(listed.c.audit_id, place.label("place")).subquery()
     query = (
         select(Audit, places.c.place)
         .join(places, places.c.audit_id == Audit.audit_id)

@@ -34,6 +34,8 @@ class Audit(Base):
         UniqueConstraint("chain_id", "contract", "cause", "segment", "auditor"),
         Index(None, "auditor", "state"),
         Index(None, "operator", "state"),
+        Index(None, "auditor", "updated_at"),
+        Index(None, "operator", "updated_at"),
         Index(None, "state", "expires_at"),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy.event
 
 from client_sdk.chain.signing import is_signed_by
 from client_sdk.protocol.ids import IdKind, new_id
@@ -15,7 +16,7 @@ from client_sdk.protocol.states import LIVE_AUDITS, AuditKind, AuditState
 from client_sdk.protocol.trace import trace_root
 from marketplace.artifacts import repository as artifact_rows
 from marketplace.artifacts import service as artifacts
-from marketplace.audits import assignments, repository
+from marketplace.audits import assignments, pages, repository
 from marketplace.clock import now
 from marketplace.errors import QuotaExceeded
 from marketplace.receipts import service as receipts
@@ -467,6 +468,31 @@ async def test_when_one_lease_has_many_audits_then_those_of_others_come_before_t
         after = f"&after={page.json()['next']}"
     assert set(seen[:2]) == {(hex32(70), 1), (hex32(71), 900)}, "the lowest of each"
     assert sorted(seen) == sorted(segments), "each once"
+
+
+@pytest.mark.parametrize("role", [None, "auditor", "operator"])
+async def test_when_live_audits_are_listed_then_those_that_ended_long_ago_are_not_read(
+    world: World, role: str | None
+) -> None:
+    market, asked = world.market, []
+
+    def keep(_connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:
+        asked.append((text, values))
+
+    engine = market.database.engine
+    sqlalchemy.event.listen(engine.sync_engine, "before_cursor_execute", keep)
+    async with market.database.reading() as session:
+        account, after = AUDITOR.address.lower(), pages.Place.start(now())
+        await pages.page(
+            session, market.scope, account, role=role, states=["opened"], after=after, limit=20
+        )
+    (text, values) = asked[-1]
+    async with engine.connect() as connection:
+        steps = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+        searches = [step.detail for step in steps if " audits " in step.detail]
+    assert searches
+    found_by = ("=? AND state=?)", "=? AND updated_at>?)", "(audit_id=?)")
+    assert [search for search in searches if not search.endswith(found_by)] == []
 
 
 async def test_when_a_place_is_none_then_it_is_refused(world: World) -> None:
