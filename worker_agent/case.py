@@ -151,7 +151,8 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
         )
     except sealing.SealingError as error:
         raise BadArtifact(f"the job key cannot be unwrapped: {error}") from error
-    folder = context.folder("audits") / audit.lease_id.hex()
+    audits = context.folder("audits")
+    folder = audits / audit.lease_id.hex()
     folder.mkdir(exist_ok=True, mode=0o700)
     artifacts = audit.inputs.artifacts
     layers = context.folder("layers")
@@ -165,7 +166,8 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
         first_step, state_before = opening.end_step, opening.state_hash
         if artifacts.checkpoint is None:
             raise BadArtifact("there is no checkpoint among the inputs")
-        target = folder / f"before-{audit.segment}"
+        # The case's own: what another market hands over for the same segment takes it from no run.
+        target = audits / f"{audit.case_id}-before"
         limit = min(MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
         checkpoint = fetch_checkpoint(
             market, artifacts.checkpoint, job_key, audit.segment - 1, target, limit

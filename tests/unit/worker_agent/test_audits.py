@@ -137,7 +137,10 @@ def test_when_audits_are_over_then_neither_memory_nor_disk_keeps_their_inputs(
         fetched.update(path.name for path in folder.iterdir())
 
     world.run_until(world.closed, turn)
-    assert fetched == {lease_id.hex()}
+    audits = [parse_audit(row, world.market.url) for row in world.market.audits.values()]
+    later = {f"{audit.case_id}-before" for audit in audits if audit.segment > 0}
+    assert later
+    assert fetched == {lease_id.hex()} | later
     assert {row["state"] for row in world.market.audits.values()} == {"agreed"}
     turn()
     assert not list(folder.iterdir())

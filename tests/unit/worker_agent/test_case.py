@@ -31,7 +31,8 @@ from worker_agent.case import (
     margin_of,
     open_to_challenge,
 )
-from worker_agent.errors import BadDraw, BadOpening, RejectedInput
+from worker_agent.checkpoints import checkpoint_hash
+from worker_agent.errors import BadDraw, BadOpening, MarketRefused, RejectedInput
 from worker_agent.exchange import AuditInputs, parse_artifacts
 from worker_agent.history import read_history, recompute_draw
 
@@ -214,9 +215,11 @@ def handed_over(
     return auditor, lease, inputs
 
 
-def fetch(auditor: ScriptedAuditor, lease: Committed, inputs: AuditInputs | None) -> CaseInputs:
+def fetch(
+    auditor: ScriptedAuditor, lease: Committed, inputs: AuditInputs | None, **changes: Any
+) -> CaseInputs:
     try:
-        return fetch_case_inputs(auditor.context, auditor.at, lease.case(inputs=inputs))
+        return fetch_case_inputs(auditor.context, auditor.at, lease.case(inputs=inputs, **changes))
     finally:
         auditor.close()
         auditor.context.journal.close()
@@ -230,6 +233,20 @@ def test_when_the_committed_state_is_handed_over_then_the_run_starts_from_it(
     found = fetch(auditor, lease, inputs)
     assert (found.first_step, found.state_before) == (STEPS, lease.records[0].state_hash)
     assert found.checkpoint is not None
+
+
+def test_when_another_market_serves_no_checkpoint_then_the_first_ones_stays_for_its_runs(
+    tmp_path: Path,
+) -> None:
+    numbers = [1.0] * 8
+    auditor, lease, inputs = handed_over(tmp_path, numbers, numbers)
+    case = lease.case(inputs=inputs)
+    found = fetch_case_inputs(auditor.context, auditor.at, case)
+    missing = replace(inputs, artifacts=replace(inputs.artifacts, checkpoint="00" * 32))
+    with pytest.raises(MarketRefused):
+        fetch(auditor, lease, missing, market="http://other.test")
+    assert found.checkpoint is not None
+    assert checkpoint_hash(found.checkpoint) == lease.records[0].state_hash
 
 
 @pytest.mark.parametrize("fault", ["state", "checkpoint", "opening", "key", "nothing"])
