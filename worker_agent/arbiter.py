@@ -96,8 +96,8 @@ class Arbiter(Examiner):
         It waits for no run: the next turn looks again, and other cases have their turn meanwhile.
         """
         dispute = self._dispute_of(case)
-        if dispute is None:
-            return
+        if dispute is None or case.audit.segment not in case.history.disputed:
+            return  # what is missing of an earlier dispute must not end this one
         try:
             opening, inputs = self._given(market, dispute, case)
         except (Withheld, BadOpening) as error:

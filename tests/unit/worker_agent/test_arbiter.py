@@ -325,6 +325,20 @@ def test_when_the_inputs_are_none_then_it_is_attested_unless_it_is_this_machines
     assert lease.attested == attested
 
 
+def test_when_data_of_an_earlier_dispute_are_missing_then_the_open_one_goes_on(
+    lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "waited", lambda _self, _case: True)
+    terms = lease.terms
+    lease.chain.execute(lease.chain.escrow.rule(terms.abi_tuple(), False, SEGMENT), terms.arbiter)
+    lease.challenge(LOW)
+    arbiter = make(resumed=lease.records[LOW], whole=lease.records[LOW])
+    arbiter.step(arbiter.at, withheld(lease, 4))
+    assert lease.attested == []
+    arbiter.step(arbiter.at, low_case(lease))
+    assert [ruled.fraud for ruled in lease.rulings] == [False, False]
+
+
 def test_when_the_opening_is_kept_back_after_the_report_then_it_is_attested(
     lease: Committed, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
