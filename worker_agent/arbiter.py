@@ -282,7 +282,7 @@ class Arbiter(Examiner):
             third = result_of(second)
         fraud, why = judge(opening, resumed, whole, third)
         if fraud is None:
-            log.error("%s: no ruling: %s", case.short, why)
+            self._warn(market.url, case.audit.audit_id, f"{case.short}: no ruling: {why}")
             return
         self._send(market, dispute, case, fraud=fraud, why=why)
 

@@ -152,10 +152,14 @@ def test_when_the_commit_is_reproduced_then_the_ruling_is_honest(
     assert lease.row["outcome"]["result"] == "agreed"
 
 
-def test_when_there_is_no_ruling_then_nothing_is_sent(lease: Committed, make: Make) -> None:
+def test_when_there_is_no_ruling_then_nothing_is_sent_and_it_is_logged_once(
+    lease: Committed, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     arbiter = make(resumed=ProviderFault("no memory"), whole=ProviderFault("no memory"))
-    arbiter.step(arbiter.at, case_of(lease))
+    for _ in range(3):
+        arbiter.step(arbiter.at, case_of(lease))
     assert (lease.rulings, lease.row["outcome"]) == ([], None)
+    assert caplog.text.count("no ruling") == 1
 
 
 @pytest.mark.parametrize("error", [JobFailed("raised", 80), ProviderFault("no memory")])
