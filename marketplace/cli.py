@@ -85,13 +85,22 @@ def celery(
     relay: Annotated[
         bool, typer.Option(help="Whether this process sends transactions; one process only.")
     ] = True,
+    others: Annotated[
+        bool, typer.Option(help="Whether it does everything else as well: draws, upkeep, checks.")
+    ] = True,
 ) -> None:
-    """Deliver the outbox: a Celery worker."""
+    """Deliver the outbox: a Celery worker.
+
+    A busy node runs two, one with --no-others and one with --no-relay: neither a slow chain nor
+    what strangers want sent then takes threads that audits are drawn in.
+    """
     from marketplace.outbox.tasks import QUEUE, RELAY_QUEUE, build_celery
 
     settings = _settings(config)
     _check(settings)
-    queues = [QUEUE, RELAY_QUEUE] if relay else [QUEUE]
+    queues = [QUEUE] * others + [RELAY_QUEUE] * relay
+    if not queues:
+        _fail("nothing is left to do with --no-relay and --no-others", EXIT_CONFIGURATION)
     # Threads: a killed process leaves no children behind that go on delivering.
     build_celery(settings).worker_main(
         [

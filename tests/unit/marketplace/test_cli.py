@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from typer.testing import CliRunner
 
 from marketplace.cli import app
@@ -46,6 +47,32 @@ def test_when_a_setting_is_wrong_then_the_message_names_it_without_its_value(
     assert result.exit_code == 2
     assert part in result.output
     assert "secret-password" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "queues"),
+    [
+        ([], "--queues=gridlease,gridlease-relay"),
+        (["--no-relay"], "--queues=gridlease"),
+        (["--no-others"], "--queues=gridlease-relay"),
+    ],
+)
+def test_when_a_process_delivers_a_part_then_it_takes_no_other_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], queues: str
+) -> None:
+    config, given = str(_config(tmp_path)), []
+    monkeypatch.setattr(Celery, "worker_main", lambda _app, arguments: given.extend(arguments))
+    assert CliRunner().invoke(app, ["migrate", "--config", config]).exit_code == 0
+    result = CliRunner().invoke(app, ["celery", "--config", config, *options])
+    assert result.exit_code == 0, result.output
+    assert queues in given
+
+
+def test_when_a_process_is_to_deliver_nothing_then_it_does_not_start(tmp_path: Path) -> None:
+    config = str(_config(tmp_path))
+    assert CliRunner().invoke(app, ["migrate", "--config", config]).exit_code == 0
+    result = CliRunner().invoke(app, ["celery", "--config", config, "--no-relay", "--no-others"])
+    assert (result.exit_code, "nothing is left to do" in result.output) == (2, True)
 
 
 def test_when_the_config_is_missing_then_the_message_says_so(tmp_path: Path) -> None:
