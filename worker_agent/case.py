@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from worker_agent.context import Context
 from worker_agent.errors import BadArtifact, BadDraw, BadOpening, MarketRefused, RejectedInput
 from worker_agent.exchange import AuditView
 from worker_agent.history import Commit, LeaseHistory, read_history, recompute_draw
-from worker_agent.inputs import JobInputs, fetch_checkpoint, fetch_inputs
+from worker_agent.inputs import Allowance, JobInputs, fetch_checkpoint, fetch_inputs, unbounded
 from worker_agent.market import Market
 from worker_agent.ports import ChainPort
 
@@ -132,8 +133,15 @@ def open_to_challenge(lease: LeaseView, segment: int) -> bool:
     return live and lease.paid <= segment < lease.pending
 
 
-def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInputs:
+def fetch_case_inputs(
+    context: Context, market: Market, case: Case, allowed: Allowance = unbounded
+) -> CaseInputs:
     """Fetch and check everything that a re-execution starts from.
+
+    Parameters
+    ----------
+    allowed:
+        How much more of the disk it may take, in bytes.
 
     Raises
     ------
@@ -156,7 +164,9 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
     folder.mkdir(exist_ok=True, mode=0o700)
     artifacts = audit.inputs.artifacts
     layers = context.folder("layers")
-    job = fetch_inputs(market, artifacts, job_key, terms.job_hash, folder / "inputs", layers)
+    job = fetch_inputs(
+        market, artifacts, job_key, terms.job_hash, folder / "inputs", layers, allowed
+    )
     beacon = context.chain.beacon(case.history.opened.block_number)
     if beacon is None:
         raise RejectedInput("the beacon after the opening is not known")
@@ -170,9 +180,10 @@ def fetch_case_inputs(context: Context, market: Market, case: Case) -> CaseInput
         target = audits / f"{audit.case_id}-before"
         limit = min(MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
         checkpoint = fetch_checkpoint(
-            market, artifacts.checkpoint, job_key, audit.segment - 1, target, limit
+            market, artifacts.checkpoint, job_key, audit.segment - 1, target, limit, allowed
         )
         if checkpoint_hash(checkpoint) != opening.state_hash:
+            shutil.rmtree(target, ignore_errors=True)
             raise BadArtifact("the checkpoint does not have the committed state")
     return CaseInputs(
         job=job,

@@ -12,7 +12,6 @@ from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
-from weakref import WeakValueDictionary
 
 from client_sdk.chain.signing import sign
 from client_sdk.protocol.canonical import ZERO_HASH
@@ -42,11 +41,13 @@ from worker_agent.errors import (
 )
 from worker_agent.exchange import AuditView, give_report, live_audits, parse_audit
 from worker_agent.execution import Control
+from worker_agent.fetches import MAX_FETCHES, Fetches
+from worker_agent.inputs import Allowance
 from worker_agent.jobs import Jobs
 from worker_agent.market import Market
 from worker_agent.refusals import Refusals
 from worker_agent.replay import Replay, ReplayCancelled, replay, replay_whole
-from worker_agent.seats import MAX_RUNS, Seats
+from worker_agent.seats import MAX_LONG, Seats
 from worker_agent.turns import Histories, choose
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ _KIND: Final = "audit"
 _REGISTER_S: Final = 600.0
 _KEY_LIFETIME_S: Final = 24 * 3600
 _START_S: Final = 60.0
+# Fetches and an auditor's runs take some for long; the others are for reports and demands.
+_THREADS: Final = MAX_FETCHES + MAX_LONG + 3
 
 
 class Examiner(ABC):
@@ -77,16 +80,15 @@ class Examiner(ABC):
         self.jobs = jobs
         self.hardware_class = hardware_class
         self.seats = Seats()
+        self._fetches = Fetches(context.folder("audits"))
         self._refusals = Refusals(context.journal)
         self._histories = Histories(context.chain)
-        self._pool = ThreadPoolExecutor(MAX_RUNS, thread_name_prefix=self.kind.value)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=self.kind.value)
         self._working: dict[str, Future[None]] = {}
         self._warned: set[tuple[str, str]] = set()
         self._registered: dict[str, float] = {}
         self._lock = threading.RLock()
         self._inputs: dict[str, CaseInputs] = {}
-        # A lock lives as long as somebody holds it, or waits for it.
-        self._folder_locks: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
         self._controls: dict[str, Control] = {}
         self._taken: dict[str, tuple[Market, AuditView]] = {}
         self._seen: dict[tuple[str, AuditState], float] = {}
@@ -156,31 +158,28 @@ class Examiner(ABC):
         Withheld
             They are not there, or are not what was committed.
         SeatTaken
-            Those of another segment of the lease are being fetched.
+            Others are being fetched, or it is others' turn.
         """
         key = case.audit.case_id
         with self._lock:
             known = self._inputs.get(key)
         if known is None:
             self._refusals.check(case)
-            folder = self._folder_lock(case)
-            if not folder.acquire(blocking=False):
-                raise SeatTaken
-            try:
-                known = self._fetch(market, case)
-            finally:
-                folder.release()
+            with self._fetches.turn(case) as allowed:
+                known = self._fetch(market, case, allowed)
             with self._lock:
                 self._inputs[key] = known
         if known.manifest.hardware_class != self.hardware_class:
             raise RejectedInput("the job is of another hardware class than this machine")
         return known
 
-    def _fetch(self, market: Market, case: Case) -> CaseInputs:
+    def _fetch(self, market: Market, case: Case, allowed: Allowance) -> CaseInputs:
         try:
-            return fetch_case_inputs(self.context, market, case)
+            return fetch_case_inputs(self.context, market, case, allowed)
         except NoRoom:
             raise  # of this machine's disk nobody else is to blame
+        except OSError as error:
+            raise NoRoom(f"the inputs cannot be written: {error}") from error
         except (BadArtifact, BadCheckpoint) as error:
             self._refusals.add(case, error)
             raise Withheld(str(error)) from error
@@ -197,11 +196,6 @@ class Examiner(ABC):
         with self._lock:
             since = self._seen.setdefault(turn, time.monotonic())
         return time.monotonic() - since >= self.context.settings.audit_patience_s
-
-    def _folder_lock(self, case: Case) -> threading.Lock:
-        """Held while inputs are fetched: all cases of one lease share a folder on the disk."""
-        with self._lock:
-            return self._folder_locks.setdefault(case.audit.lease_id, threading.Lock())
 
     def control_of(self, case: Case) -> Control:
         """Ends all runs of a case."""
@@ -335,6 +329,7 @@ class Examiner(ABC):
     def _clear_folder(self) -> None:
         """Remove what was fetched or written for no case that is left; after a crash as well."""
         kept = set(self._taken) | {audit.lease_id.hex() for _, audit in self._taken.values()}
+        self._fetches.forget(kept)
         for path in self.context.folder("audits").iterdir():
             # A lease's inputs, or what is named after a case: a run's folder, or a checkpoint.
             if path.name.partition("-")[0] not in kept:

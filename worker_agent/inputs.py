@@ -8,8 +8,11 @@ what the code does; that is the sandbox's business.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +38,13 @@ _SPARE_BYTES: Final = 2 * MAX_BUNDLE_BYTES
 _COMPLETE: Final = "complete"
 _IMAGE: Final = "image"
 _MANIFEST: Final = "manifest.json"
+
+Allowance = Callable[[], float]
+
+
+def unbounded() -> float:
+    """No limit but the disk."""
+    return math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,7 @@ def fetch_inputs(
     job_hash: bytes,
     folder: Path,
     layers: Path,
+    allowed: Allowance = unbounded,
 ) -> JobInputs:
     """Fetch, decrypt, check and unpack a job's inputs; what is there already is not fetched again.
 
@@ -98,6 +109,8 @@ def fetch_inputs(
         Where the inputs will lie.
     layers:
         Folder of unpacked wheels, shared by jobs; on the same disk.
+    allowed:
+        How much more of the disk it may take, in bytes.
 
     Raises
     ------
@@ -109,20 +122,16 @@ def fetch_inputs(
     found = load_inputs(folder, job_hash)
     if found is not None:
         return found
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    fetcher = _Fetcher(market, job_key, folder)
-    try:
+    with _filling(folder):
+        fetcher = _Fetcher(market, job_key, folder)
         raw = fetcher.plain(
             artifact_place("manifest"), artifacts.manifest, MAX_MANIFEST_BYTES
         ).read_bytes()
         manifest = JobManifest.from_bytes(raw, job_hash)
-        _check_room(manifest, folder)
+        _check_room(manifest, _room(folder, allowed))
         _fetch_code(fetcher, artifacts, manifest)
         _fetch_data(fetcher, artifacts, manifest)
-        _fetch_wheels(fetcher, artifacts, manifest, layers)
-    except (ProtocolError, sealing.SealingError) as error:
-        raise BadArtifact(str(error)) from error
+        _fetch_wheels(fetcher, artifacts, manifest, layers, _room(folder, allowed))
     inputs = _inputs_in(folder, manifest)
     for path in (inputs.code, inputs.data):
         make_readable(path)
@@ -132,27 +141,53 @@ def fetch_inputs(
 
 
 def fetch_checkpoint(
-    market: Market, address: str, job_key: bytes, segment: int, folder: Path, max_bytes: int
+    market: Market,
+    address: str,
+    job_key: bytes,
+    segment: int,
+    folder: Path,
+    max_bytes: int,
+    allowed: Allowance = unbounded,
 ) -> Path:
     """Fetch a checkpoint that another machine wrote; its state is still to be checked.
+
+    Parameters
+    ----------
+    allowed:
+        How much more of the disk it may take, in bytes.
 
     Raises
     ------
     BadArtifact
-        It cannot be decrypted or unpacked.
+        It cannot be decrypted or unpacked, or (``NoRoom``) has no room here.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
     limit = max_bytes + MAX_STATE_BYTES + MAX_RECORD_BYTES
-    try:
+    place, target = artifact_place("checkpoint", segment=segment), folder / "checkpoint"
+    with _filling(folder):
         fetcher = _Fetcher(market, job_key, folder)
-        plain = fetcher.plain(artifact_place("checkpoint", segment=segment), address, limit)
-        target = folder / "checkpoint"
+        plain = fetcher.plain_in(_room(folder, allowed), place, address, limit)
         _unpack(plain, target, None, BundleLimits(num_files=8, total_bytes=limit, depth=0))
-    except (ProtocolError, sealing.SealingError) as error:
-        raise BadArtifact(str(error)) from error
     make_readable(target)
     return target
+
+
+@contextmanager
+def _filling(folder: Path) -> Iterator[None]:
+    """Make the folder anew; of a fetch that fails nothing stays on the disk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ProtocolError | sealing.SealingError):
+            raise BadArtifact(str(error)) from error
+        raise
+
+
+def _room(folder: Path, allowed: Allowance) -> float:
+    """How much may still be written there, in bytes; something is left to what runs."""
+    return min(shutil.disk_usage(folder).free - _SPARE_BYTES, allowed())
 
 
 class _Fetcher:
@@ -183,14 +218,24 @@ class _Fetcher:
             sealed.unlink(missing_ok=True)
         return plain
 
+    def plain_in(self, room: float, place: str, address: str, max_bytes: int) -> Path:
+        """Fetch one artifact as far as there is room: ciphertext and plaintext lie there together.
 
-def _check_room(manifest: JobManifest, folder: Path) -> None:
+        Raises
+        ------
+        NoRoom
+            There is too little for it.
+        """
+        half = max(0, int(min(room, 2 * max_bytes)) // 2)
+        return self.plain(place, address, half, NoRoom if half < max_bytes else BadArtifact)
+
+
+def _check_room(manifest: JobManifest, room: float) -> None:
     """Refuse data that would fill this machine's disk: an order costs its sender nothing."""
     # Ciphertext and plaintext, or plaintext and unpacked files, lie there together for a moment.
-    needed = 2 * sum(item.size for item in manifest.data) + _SPARE_BYTES
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise NoRoom(f"the job's data need {needed} bytes of disk; there are {free} here")
+    needed = 2 * sum(item.size for item in manifest.data)
+    if needed > room:
+        raise NoRoom(f"the job's data need {needed} bytes of disk; there are {room:.0f} for them")
 
 
 def _fetch_code(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) -> None:
@@ -225,7 +270,7 @@ def _fetch_data(fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest) 
 
 
 def _fetch_wheels(
-    fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest, layers: Path
+    fetcher: _Fetcher, artifacts: Artifacts, manifest: JobManifest, layers: Path, room: float
 ) -> None:
     if manifest.image_digest == ZERO_HASH:
         return
@@ -233,10 +278,7 @@ def _fetch_wheels(
     if address is None:
         raise BadArtifact("the order brings no wheels")
     place = artifact_place("extra", name="wheels")
-    # Ciphertext and plaintext lie there together for a moment; see `_check_room`.
-    room = (shutil.disk_usage(fetcher._folder).free - _SPARE_BYTES) // 2
-    too_large = NoRoom if room < MAX_PACKED_BYTES else BadArtifact
-    plain = fetcher.plain(place, address, max(0, min(MAX_PACKED_BYTES, room)), too_large)
+    plain = fetcher.plain_in(room, place, address, MAX_PACKED_BYTES)
     packed = fetcher._folder / ".wheels"
     _unpack(plain, packed, None, BundleLimits(total_bytes=MAX_PACKED_BYTES, depth=0))
     # Even when the layer is there: auditors will need what the market serves.

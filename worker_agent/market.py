@@ -247,6 +247,9 @@ def _require_plain(answer: httpx.Response) -> None:
 def _save(answer: httpx.Response, path: Path, max_bytes: int) -> None:
     """Write a body to a file, through a temporary name."""
     _require_plain(answer)
+    announced = answer.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise ArtifactTooLarge(max_bytes)
     temporary = path.with_name(path.name + ".part")
     size = 0
     try:

@@ -44,7 +44,7 @@ class Length(IntEnum):
     """How long a run may take: the number of seats that are left to shorter ones."""
 
     SHORT = 0  # one segment, not more than `SHORT_S`
-    SEGMENT = 1  # one segment, in all its time
+    SEGMENT = 1  # one segment, in all its time; or a fetch of its inputs
     LONG = 2  # many segments; or what an auditor executes, which waits for it in a thread
 
 
@@ -62,6 +62,12 @@ Pair = tuple[str, str]
 T = TypeVar("T")
 
 
+def pair_of(case: Case) -> Pair:
+    """Renter and provider of a case's lease."""
+    terms = case.history.terms
+    return terms.renter.lower(), terms.provider.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class _Sitter:
     """One of these has as many seats as there are runs of its pair and length."""
@@ -71,8 +77,7 @@ class _Sitter:
 
     @classmethod
     def of(cls, case: Case, length: Length) -> _Sitter:
-        terms = case.history.terms
-        return cls((terms.renter.lower(), terms.provider.lower()), length)
+        return cls(pair_of(case), length)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -146,7 +146,7 @@ def test_when_audits_are_over_then_neither_memory_nor_disk_keeps_their_inputs(
     assert not list(folder.iterdir())
     cases = (auditor._inputs, auditor._taken, auditor._working, auditor._seen, auditor._controls)
     assert not any(map(len, cases))
-    assert not len(auditor._folder_locks)
+    assert not auditor._fetches._pairs
 
 
 def test_when_a_dropped_case_matters_again_then_it_runs_again(world: Any, examiners: Any) -> None:

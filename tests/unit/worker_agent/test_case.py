@@ -32,7 +32,7 @@ from worker_agent.case import (
     open_to_challenge,
 )
 from worker_agent.checkpoints import checkpoint_hash
-from worker_agent.errors import BadDraw, BadOpening, MarketRefused, RejectedInput
+from worker_agent.errors import BadDraw, BadOpening, MarketRefused, NoRoom, RejectedInput
 from worker_agent.exchange import AuditInputs, parse_artifacts
 from worker_agent.history import read_history, recompute_draw
 
@@ -262,6 +262,18 @@ def test_when_something_else_is_handed_over_then_it_is_refused(tmp_path: Path, f
     }[fault]
     with pytest.raises(RejectedInput):
         fetch(auditor, lease, wrong)
+    assert not list(auditor.context.folder("audits").rglob("checkpoint*")), "nothing fills the disk"
+
+
+@pytest.mark.parametrize("allowed", [-1.0, 0.0])
+def test_when_the_pair_has_its_part_of_the_disk_then_there_is_no_room_for_more(
+    tmp_path: Path, allowed: float
+) -> None:
+    auditor, lease, inputs = handed_over(tmp_path, [1.0] * 8, [1.0] * 8)
+    with pytest.raises(NoRoom):
+        fetch_case_inputs(auditor.context, auditor.at, lease.case(inputs=inputs), lambda: allowed)
+    auditor.close()
+    auditor.context.journal.close()
 
 
 def test_when_the_job_is_of_another_class_then_its_bits_are_not_compared(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from worker_agent.errors import MarketRefused, MarketUnreachable
+from worker_agent.errors import ArtifactTooLarge, MarketRefused, MarketUnreachable
 from worker_agent.market import MAX_JSON_BYTES, Market
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -108,6 +108,18 @@ def test_when_an_artifact_is_stored_then_it_can_be_fetched(tmp_path: Path) -> No
     with pytest.raises(MarketRefused, match="404"):
         client.fetch_artifact("nothing", copy, 1000)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_when_an_artifact_is_announced_as_too_large_then_nothing_of_it_is_read(
+    tmp_path: Path,
+) -> None:
+    def unread() -> Iterator[bytes]:
+        raise AssertionError("it was read")
+        yield b""
+
+    announced = httpx.Response(200, headers={"content-length": "1001"}, content=unread())
+    with pytest.raises(ArtifactTooLarge):
+        market(Server(lambda _: announced)).fetch_artifact("a", tmp_path / "a", 1000)
 
 
 def test_when_a_market_is_asked_for_an_artifact_then_only_not_found_means_no() -> None:
