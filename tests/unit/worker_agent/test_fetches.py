@@ -59,11 +59,15 @@ class Slow:
         raise NoRoom
 
 
-def test_when_many_leases_of_a_pair_are_fetched_then_another_pairs_are_too_and_threads_are_left(
-    examiner: Any, lease: Committed, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("num_renters", [1, len(IDS)])
+def test_when_many_leases_are_fetched_then_one_of_each_pair_is_and_threads_are_left(
+    examiner: Any, lease: Committed, monkeypatch: pytest.MonkeyPatch, num_renters: int
 ) -> None:
     made = [lease.case(audit_id=name, kind=examiner.kind) for name in [*IDS, AUDIT_ID]]
-    cases = [of(case, "attacker", bytes([number]) * 32) for number, case in enumerate(made)]
+    cases = [
+        of(case, f"attacker {number % num_renters}", bytes([number]) * 32)
+        for number, case in enumerate(made)
+    ]
     cases[-1] = made[-1]
     by_id = {case.audit.audit_id: case for case in cases}
     stepped: queue.Queue[str] = queue.Queue()
@@ -84,14 +88,15 @@ def test_when_many_leases_of_a_pair_are_fetched_then_another_pairs_are_too_and_t
     try:
         examiner.tick()
         assert {stepped.get(timeout=20) for _ in cases} == set(by_id), "each has a thread"
-        fetched = {slow.begun.get(timeout=20) for _ in range(2)}
-        assert AUDIT_ID in fetched
+        num_fetched = min(num_renters + 1, MAX_FETCHES)
+        fetched = {slow.begun.get(timeout=20) for _ in range(num_fetched)}
+        assert num_renters > 1 or AUDIT_ID in fetched
         waiting = [
             examiner._working[case.audit.case_id]
             for name, case in by_id.items()
             if name not in fetched
         ]
-        assert not wait(waiting, timeout=20).not_done, "the pair's others keep none"
+        assert not wait(waiting, timeout=20).not_done, "the others keep no thread"
         assert slow.begun.empty()
     finally:
         slow.gate.set()
