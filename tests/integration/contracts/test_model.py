@@ -84,7 +84,7 @@ def is_noticed(breaks: str, new_anvil: Callable[..., Any], num_seeds: int) -> bo
     return False
 
 
-@pytest.mark.parametrize("breaks", ["an honest ruling moves the window"])
+@pytest.mark.parametrize("breaks", ["the reward is at most a tenth"])
 def test_when_the_contract_has_a_fault_then_it_is_noticed(
     breaks: str, new_anvil: Callable[..., Any]
 ) -> None:
@@ -98,13 +98,13 @@ def test_when_the_contract_has_a_fault_then_it_is_noticed(
     [
         "a place is free again",
         "a slash reaches unbonding stake",
+        "an honest ruling moves the window",
         "consent names the relay fee",
         "grace after a stop",
         "only what lies below is split",
         "paid segments are final",
         "terms are opened in time",
         "the reserve is held",
-        "the reward is at most a tenth",
         "two challengers, two bonds",
     ],
 )
