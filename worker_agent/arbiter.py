@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -37,7 +38,7 @@ from client_sdk.protocol.records import BoundaryOpening, SegmentRecord
 from client_sdk.protocol.states import AuditKind, AuditState
 from contracts.bindings import Call, DisputeView
 from worker_agent.audit import agrees
-from worker_agent.case import Case, CaseInputs, check_opening, margin_of
+from worker_agent.case import Case, CaseInputs, check_opening, checkpoint_folder, margin_of
 from worker_agent.context import Context
 from worker_agent.dispute import Dispute
 from worker_agent.errors import BadOpening, JobFailed, MarketRefused, Withheld, WorkerError
@@ -310,6 +311,8 @@ class Arbiter(Examiner):
 
         Else an accomplice's challenge of a right segment would let a false one above it pass.
         """
+        # Its pair has a part of the disk only, and others of the dispute's segments may need it.
+        shutil.rmtree(checkpoint_folder(self.context, case), ignore_errors=True)
         with self._lock:
             dispute.right.add(case.audit.segment)
             return case.history.disputed | {lowest} <= dispute.right

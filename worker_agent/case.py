@@ -177,7 +177,7 @@ def fetch_case_inputs(
         if artifacts.checkpoint is None:
             raise BadArtifact("there is no checkpoint among the inputs")
         # The case's own: what another market hands over for the same segment takes it from no run.
-        target = audits / f"{audit.case_id}-before"
+        target = checkpoint_folder(context, case)
         limit = min(MAX_CHECKPOINT_BYTES, job.manifest.disk_bytes)
         checkpoint = fetch_checkpoint(
             market, artifacts.checkpoint, job_key, audit.segment - 1, target, limit, allowed
@@ -192,6 +192,11 @@ def fetch_case_inputs(
         first_step=first_step,
         state_before=state_before,
     )
+
+
+def checkpoint_folder(context: Context, case: Case) -> Path:
+    """Where the checkpoint before a case's segment lies."""
+    return context.folder("audits") / f"{case.audit.case_id}-before"
 
 
 def check_opening(case: Case, opening: BoundaryOpening | None, segment: int) -> BoundaryOpening:

@@ -51,12 +51,14 @@ class Length(IntEnum):
 MAX_RUNS: Final = 5
 """Executions at the same time."""
 MAX_LONG: Final = MAX_RUNS - Length.LONG
+MAX_SHORT_OF_PAIR: Final = MAX_RUNS - 1
+"""With all, one pair's first tries would keep everybody else's from a seat."""
 MAX_OF_PAIR: Final = 2
 """Long ones: with one, a single slow lease would keep the pair's others from being examined."""
 SHORT_S: Final = 300.0
 """Longest first try, in seconds."""
-_OF_PAIR: Final = {Length.SHORT: MAX_RUNS, Length.SEGMENT: 1, Length.LONG: MAX_OF_PAIR}
-_ASKS_AGAIN_S: Final = 60.0
+_OF_PAIR: Final = {Length.SHORT: MAX_SHORT_OF_PAIR, Length.SEGMENT: 1, Length.LONG: MAX_OF_PAIR}
+_ASKS_AGAIN_S: Final = 10.0
 
 Pair = tuple[str, str]
 T = TypeVar("T")
@@ -208,13 +210,14 @@ class Seats:
         """Seat all for whom there is room now; the caller holds the lock."""
         while ready := [one for one in self._waiting if self._may_sit(one)]:
             first = min(ready, key=self._rank)
+            thread = threading.Thread(
+                target=self._execute, args=(first,), daemon=True, name="replay"
+            )
+            thread.start()  # where none can start, nobody sits; it cannot leave before we let go
             self._waiting.remove(first)
             self._sit(first.sitter)
             if first.repeats:
                 self._repeating.add(first.sitter.length)
-            threading.Thread(
-                target=self._execute, args=(first,), daemon=True, name="replay"
-            ).start()
 
     def _rank(self, one: Tries) -> tuple[int, int]:
         return self._last[one.sitter.pair], one.sitter.length

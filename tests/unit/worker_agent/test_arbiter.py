@@ -20,7 +20,7 @@ from tests.fakes import parties
 from tests.fakes.cases import Committed, Run, ScriptedArbiter, fulfil
 from worker_agent import examine
 from worker_agent.arbiter import judge
-from worker_agent.case import Case
+from worker_agent.case import Case, checkpoint_folder
 from worker_agent.errors import (
     BadArtifact,
     JobFailed,
@@ -428,7 +428,10 @@ def test_when_two_segments_are_disputed_then_both_must_be_right_for_an_honest_ru
     for case in cases if first_is_low else reversed(cases):
         assert lease.rulings == []
         arbiter.results = dict.fromkeys(("resumed", "whole"), lease.records[case.audit.segment])
+        checkpoint = checkpoint_folder(arbiter.context, case)
+        checkpoint.mkdir()
         arbiter.step(arbiter.at, case)
+        assert not checkpoint.exists(), "the dispute's other segments need its room"
     assert [ruled.fraud for ruled in lease.rulings] == [False]
 
 
