@@ -206,6 +206,16 @@ contract CommitTest is EscrowTest {
         _commit(terms, 3);
     }
 
+    function test_commit_oneSecondTooEarly_reverts() external {
+        IEscrowTypes.Terms memory terms = _terms();
+        _open(terms);
+        vm.warp(START + 4 * MIN_SEGMENT - 1);
+        vm.expectRevert(abi.encodeWithSelector(IEscrowTypes.CommitTooFast.selector, 4, 40, 39));
+        _commit(terms, 4);
+        vm.warp(START + 4 * MIN_SEGMENT);
+        _commit(terms, 4);
+    }
+
     function test_commit_givenStopAndMoreThanWasRunning_reverts() external {
         (IEscrowTypes.Terms memory terms,) = _committed(2);
         _stop(terms);

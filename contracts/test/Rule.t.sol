@@ -254,6 +254,20 @@ contract RuleTest is EscrowTest {
         vm.assertEq(escrow.leaseOf(leaseId).pending, 5, "pending");
     }
 
+    function test_rule_whenHonest_movesTheStop() external {
+        (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _committed(2);
+        _stop(terms);
+        vm.warp(START + 70);
+        _challenge(CHALLENGER, terms, 0);
+        vm.warp(START + 170);
+        _ruleHonest(terms);
+        vm.assertEq(escrow.leaseOf(leaseId).stoppedAt, START + 150, "stopped at");
+        // Of the grace 20 seconds had passed when the clock stopped.
+        vm.warp(START + 150 + GRACE);
+        _commit(terms, 3);
+        vm.assertEq(escrow.leaseOf(leaseId).pending, 3, "pending");
+    }
+
     function test_rule_whenHonest_allowsAnotherChallenge() external {
         (IEscrowTypes.Terms memory terms, bytes32 leaseId) = _disputed(4, 3);
         vm.warp(START + 100);
