@@ -210,13 +210,6 @@ contract QuorumFindingsTest is RegistryTest {
     // ------------------------------------------------------------------------------------- tools
 
     /// @dev Three segments committed at START + 50, with the quorum as arbiter.
-    function _committedBefore() private returns (IEscrowTypes.Terms memory terms, bytes32 id) {
-        terms = _quorumTerms();
-        id = _open(terms);
-        vm.warp(START + 50);
-        _commit(terms, 3);
-    }
-
     function _closedBefore() private returns (IEscrowTypes.Terms memory terms, bytes32 id) {
         (terms, id) = _committedBefore();
         vm.warp(START + 50 + WINDOW);

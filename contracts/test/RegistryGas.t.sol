@@ -116,11 +116,4 @@ contract RegistryGasTest is RegistryTest, GasRecord {
         quorum.rejectMachine(terms, TRACE, signatures);
         _measure("rejectMachine by two judges");
     }
-
-    function _committedBefore() private returns (IEscrowTypes.Terms memory terms, bytes32 id) {
-        terms = _quorumTerms();
-        id = _open(terms);
-        vm.warp(START + 50);
-        _commit(terms, 3);
-    }
 }

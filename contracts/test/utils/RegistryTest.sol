@@ -97,8 +97,8 @@ abstract contract RegistryTest is EscrowTest {
         terms.arbiter = address(quorum);
     }
 
-    /// @dev As `_disputed`, with the quorum as arbiter.
-    function _disputedBefore(address challenger)
+    /// @dev As `_committed`, with the quorum as arbiter.
+    function _committedBefore()
         internal
         returns (IEscrowTypes.Terms memory terms, bytes32 leaseId)
     {
@@ -106,6 +106,14 @@ abstract contract RegistryTest is EscrowTest {
         leaseId = _open(terms);
         vm.warp(START + 50);
         _commit(terms, 3);
+    }
+
+    /// @dev As `_disputed`, with the quorum as arbiter.
+    function _disputedBefore(address challenger)
+        internal
+        returns (IEscrowTypes.Terms memory terms, bytes32 leaseId)
+    {
+        (terms, leaseId) = _committedBefore();
         vm.warp(START + 70);
         _challenge(challenger, terms, 2);
     }
