@@ -267,9 +267,13 @@ class Examiner(ABC):
         return _START_S + num_segments * self.context.settings.max_segment_s
 
     def forget(self, case_id: str) -> None:
-        """Drop what is left of a case's cancelled runs."""
+        """Drop what is left of a case's cancelled runs, and what was fetched for them.
+
+        An arbiter may have removed the checkpoint: runs that begin anew need it again.
+        """
         with self._lock:
             self._controls.pop(case_id, None)
+            self._inputs.pop(case_id, None)
 
     @abstractmethod
     def limit_s(self, case: Case) -> float:
@@ -321,7 +325,6 @@ class Examiner(ABC):
                 continue
             self.forget(case_id)
             with self._lock:
-                self._inputs.pop(case_id, None)
                 for turn in [turn for turn in self._seen if turn[0] == case_id]:
                     del self._seen[turn]
             del self._taken[case_id], self._working[case_id]

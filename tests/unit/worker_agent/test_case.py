@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from worker_agent.case import (
     CaseInputs,
     check_case,
     check_opening,
+    checkpoint_folder,
     fetch_case_inputs,
     margin_of,
     open_to_challenge,
@@ -282,6 +284,20 @@ def test_when_the_job_is_of_another_class_then_its_bits_are_not_compared(tmp_pat
     case = lease.case(inputs=inputs)
     with pytest.raises(RejectedInput, match="another hardware class"):
         Auditor.inputs(auditor, auditor.at, case)
+    auditor.close()
+    auditor.context.journal.close()
+
+
+def test_when_a_case_is_forgotten_then_its_checkpoint_is_fetched_anew(tmp_path: Path) -> None:
+    numbers = [1.0] * 8
+    auditor, lease, inputs = handed_over(tmp_path, numbers, numbers)
+    case = lease.case(inputs=inputs)
+    Auditor.inputs(auditor, auditor.at, case)
+    shutil.rmtree(checkpoint_folder(auditor.context, case))  # an arbiter found its segment right
+    auditor.forget(case.audit.case_id)
+    checkpoint = Auditor.inputs(auditor, auditor.at, case).checkpoint
+    assert checkpoint is not None
+    assert checkpoint_hash(checkpoint) == lease.records[0].state_hash
     auditor.close()
     auditor.context.journal.close()
 
